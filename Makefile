@@ -1,0 +1,46 @@
+# Two commands: `make demo` and `make test`, both on a fresh clone. Everything lives in .venv.
+
+PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.DEFAULT_GOAL := test
+.PHONY: demo test test-long check format
+
+demo: $(INSTALLED)
+	$(BIN)/python examples/demo.py
+
+# pytest runs one worker per core, so each keeps to one thread.
+test test-long: export OMP_NUM_THREADS := 1
+
+test: check
+	$(BIN)/pytest -n 2
+
+test-long: check
+	$(BIN)/pytest -n 2 -m "long or not long" --timeout 3600
+
+check: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry src
+	$(BIN)/codespell
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# torch goes first, so that a CPU build, where pip offers one, is there before anything asks for
+# torch.
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "physgan needs Python 3.11 or later, $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+	         "Name another: make PYTHON=python3.12 test" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv || { \
+	    echo "No virtual environment: on Debian, apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) torch
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[all,dev]'
+	@touch $@

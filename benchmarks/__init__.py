@@ -1,0 +1,1 @@
+"""Timed comparisons, run by hand; nothing here is asserted in tests."""

@@ -1,0 +1,118 @@
+"""The command line: one table of commands, and the one place that prints faults and exit statuses.
+
+A command is a module with a dataclass `Arguments` and a function
+`run(arguments: Arguments, overrides: Sequence[str]) -> int`. It is imported only when chosen, so
+that help is quick. Where it says `TAKES_OVERRIDES = True`, arguments that `Arguments` does not
+know reach `run` as overrides; elsewhere they are an error.
+
+Exit status: 0 all done, 1 some of the work failed, 2 wrong usage, 130 interrupted, 141 the reader
+of our output has gone. A fault with a remedy is one line; any other keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from importlib import import_module
+
+from physgan import __version__
+from physgan.errors import PhysganError, RecipeError, nearest
+
+# Command -> its module and one line of help.
+COMMANDS = {
+    "train": ("physgan.cli.train", "Train a restorer from a recipe."),
+    "pack": ("physgan.cli.pack", "Pack folders of clear images into shards for training."),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: the arguments after the program's name; those of the process by default.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        SystemExit: a command's arguments do not parse (status 2), or its help was asked for (0).
+    """
+    try:
+        status = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()  # a reader that has gone shows here rather than at interpreter exit
+    except PhysganError as error:
+        print(f"physgan: {error}", file=sys.stderr)
+        return 2 if isinstance(error, RecipeError) else 1
+    except KeyboardInterrupt:
+        print("physgan: interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit, which would complain about the same pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return status
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv:
+        print(_usage(), file=sys.stderr)
+        return 2
+    name, *rest = argv
+    if name in ("-h", "--help"):
+        print(_usage())
+        return 0
+    if name == "--version":
+        print(f"physgan {__version__}")
+        return 0
+    if name not in COMMANDS:
+        kind, known = (
+            ("option", ["--help", "--version"])
+            if name.startswith("-")
+            else ("command", list(COMMANDS))
+        )
+        return _wrong_usage(f"unknown {kind} '{name}'. {nearest(name, known)}")
+    return _run(name, rest)
+
+
+def _run(name: str, argv: list[str]) -> int:
+    import tyro
+
+    module = import_module(COMMANDS[name][0])
+    arguments, unknown = tyro.cli(
+        module.Arguments, args=argv, prog=f"physgan {name}", return_unknown_args=True
+    )
+    if unknown and not getattr(module, "TAKES_OVERRIDES", False):
+        flags = [f"--{field.name.replace('_', '-')}" for field in fields(module.Arguments)]
+        return _wrong_usage(
+            f"unknown argument '{unknown[0]}' of '{name}'. {nearest(unknown[0], flags)} "
+            f"See 'physgan {name} --help'."
+        )
+    return int(module.run(arguments, unknown))
+
+
+def _wrong_usage(what: str) -> int:
+    print(f"physgan: {what}", file=sys.stderr)
+    return 2
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {line}" for name, (_, line) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: physgan COMMAND [ARGUMENTS]",
+            "",
+            "Restores degraded images, and trains restorers that obey their physics.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "options:",
+            "  -h, --help  show this and exit",
+            "  --version   show the version and exit",
+            "",
+            "'physgan COMMAND --help' lists the arguments of a command.",
+        ]
+    )

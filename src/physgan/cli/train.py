@@ -1,0 +1,143 @@
+"""`physgan train`: a recipe in, a folder with weights, card, log and checkpoint out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from torch import Tensor
+
+    from physgan.recipes.schema import Recipe
+    from physgan.training.logs import Watcher
+
+TAKES_OVERRIDES = True
+
+
+@dataclass
+class Arguments:
+    """Train a restorer from a recipe.
+
+    Every field of the recipe can be overridden after the arguments below, by its dotted name:
+    --data.train PICTURES --training.batch 4 --objective.lambda 100. `physgan train RECIPE --fields`
+    lists them.
+    """
+
+    recipe: Annotated[str, tyro.conf.Positional]
+    """A YAML file, or the name of a shipped recipe."""
+    output: Path | None = None
+    """Folder of the run; it will hold weights.safetensors, card.md, log.jsonl and the checkpoint."""
+    resume: bool = False
+    """Go on from the checkpoint in the folder, exactly where it was written."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    tensorboard: bool = False
+    """Also log to TensorBoard, with pictures, below the run's folder."""
+    fields: bool = False
+    """List the recipe's fields with defaults and end."""
+    json: bool = False
+    """Print the outcome as one line of JSON."""
+
+
+def run(arguments: Arguments, overrides: Sequence[str]) -> int:
+    """Carries the command out; returns the exit status."""
+    from physgan.errors import RecipeError
+    from physgan.recipes.load import field_lines, load_recipe
+
+    if arguments.fields:
+        print("\n".join(field_lines()))
+        return 0
+    recipe = load_recipe(arguments.recipe, overrides)
+    if arguments.output is None:
+        raise RecipeError(
+            "run folder", expected="--output FOLDER", got="nothing", remedy="Name a new folder."
+        )
+    folder = arguments.output
+
+    from physgan.recipes.experiment import LOG, WEIGHTS, train_recipe
+    from physgan.training.logs import JsonLines, TensorBoard
+
+    def watchers(_: Recipe, start: int, steps: int) -> list[Watcher]:
+        chosen: list[Watcher] = [JsonLines(folder / LOG, from_step=start), _Screen(start, steps)]
+        if arguments.tensorboard:
+            chosen.append(TensorBoard(folder / "tensorboard", from_step=start))
+        return chosen
+
+    outcome = train_recipe(
+        recipe, folder, watchers=watchers, resume=arguments.resume, device=arguments.device
+    )
+    result = {"weights": str(folder / WEIGHTS), "steps": outcome.step, **outcome.measured}
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        gain = outcome.measured.get("psnr", 0.0) - outcome.measured.get("input_psnr", 0.0)
+        print(
+            f"{result['weights']}: {outcome.step} steps"
+            + (
+                f", {outcome.measured['psnr']:.2f} dB, {gain:+.2f} dB over its input"
+                if outcome.measured
+                else ""
+            )
+        )
+    return 0
+
+
+class _Screen:
+    """Progress on stderr: a bar with rate and time left on a terminal, lines elsewhere."""
+
+    def __init__(self, start: int, steps: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._console = Console(stderr=True)
+        self._progress: Progress | None = None
+        if self._console.is_terminal:
+            self._progress = Progress(
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]:.2f} steps/s"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=self._console,
+            )
+            self._progress.start()
+            self._task = self._progress.add_task(
+                "", total=steps, completed=start, rate=0.0, note=""
+            )
+
+    def stepped(self, step: int) -> None:
+        if self._progress is not None:
+            self._progress.update(self._task, completed=step)
+
+    def told(self, record: Mapping[str, float | int | str]) -> None:
+        if record["kind"] == "train":
+            note = f"total {record.get('total', float('nan')):.3f}"
+            if self._progress is not None:
+                self._progress.update(self._task, rate=record["steps_per_second"], note=note)
+            return
+        print(
+            f"step {record['step']}: {record['psnr']:.2f} dB, input {record['input_psnr']:.2f} dB",
+            file=self._console.file if self._progress is None else sys.stderr,
+        )
+
+    def shown(self, step: int, pictures: Sequence[tuple[str, Tensor]]) -> None:
+        pass
+
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()

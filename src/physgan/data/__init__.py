@@ -1,0 +1,1 @@
+"""From clear pictures to training batches: reading, packing, cropping, degrading."""

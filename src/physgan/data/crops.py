@@ -1,0 +1,161 @@
+"""The stream of training crops: which pictures, where cut, how turned, as a function of the step.
+
+Batch `t` of a stream depends on its seed and `t` alone. A run that resumes at step `t` therefore
+needs to remember no more than `t`, whatever had been read ahead.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from physgan.data.pictures import Pictures
+from physgan.errors import ImageError
+
+Fit: TypeAlias = Literal["crop", "resize"]
+Augment: TypeAlias = Literal["none", "flip", "dihedral"]
+
+
+@dataclass(frozen=True)
+class CropStream:
+    """Batches of square crops, uint8 N×C×S×S, without end.
+
+    Args:
+        pictures: the set.
+        indices: which members of it take part.
+        size: side of a crop in pixels.
+        batch: crops in one batch.
+        seed: decides order, places and turns.
+        fit: `crop` cuts at a random place, and first enlarges a picture that is smaller than the
+            crop; `resize` brings whole pictures to the size.
+        augment: `none`; `flip`, mirrored left to right half of the time; `dihedral`, any of the
+            eight flips and quarter turns.
+    """
+
+    pictures: Pictures
+    indices: Sequence[int]
+    size: int
+    batch: int
+    seed: int
+    fit: Fit = "crop"
+    augment: Augment = "dihedral"
+
+    def __call__(self, step: int) -> Tensor:
+        """Batch number `step`, counted from 0. Each epoch takes every picture once."""
+        return torch.stack([self._item(step * self.batch + i) for i in range(self.batch)])
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches after which every picture has been taken once, rounded up."""
+        return -(-len(self.indices) // self.batch)
+
+    def _item(self, position: int) -> Tensor:
+        epoch, place = divmod(position, len(self.indices))
+        index = self.indices[_order(len(self.indices), self.seed, epoch)[place]]
+        generator = _generator(self.seed, 2 * position + 1)
+        picture = fitted(self.pictures.read(index), self.size, self.fit)
+        crop = _cut(picture, self.size, generator)
+        turn = _below({"none": 1, "flip": 2, "dihedral": 8}[self.augment], generator)
+        return turned(crop, turn)
+
+
+def fitted(picture: Tensor, size: int, fit: Fit) -> Tensor:
+    """A uint8 picture C×H×W made large enough for a crop, or brought to size×size as a whole."""
+    h, w = picture.shape[-2:]
+    if fit == "resize":
+        target = (size, size)
+    else:
+        factor = max(1.0, size / min(h, w))
+        target = (max(size, round(h * factor)), max(size, round(w * factor)))
+    if target == (h, w):
+        return picture
+    resized = F.interpolate(
+        picture[None].float(), target, mode="bicubic", align_corners=False, antialias=True
+    )
+    return resized[0].round().clamp(0, 255).to(torch.uint8)
+
+
+def turned(picture: Tensor, turn: int) -> Tensor:
+    """One of the eight flips and quarter turns of a square: bit 0 mirrors, the rest turn."""
+    picture = picture.flip(-1) if turn & 1 else picture
+    return torch.rot90(picture, turn >> 1, (-2, -1))
+
+
+def centre_crop(picture: Tensor, size: int, fit: Fit) -> Tensor:
+    """The middle of a picture, size×size, fitted as training fits it."""
+    picture = fitted(picture, size, fit)
+    top, left = (picture.shape[-2] - size) // 2, (picture.shape[-1] - size) // 2
+    return picture[:, top : top + size, left : left + size]
+
+
+def ahead(
+    stream: Callable[[int], Tensor], start: int, stop: int, *, workers: int = 1, depth: int = 4
+) -> Iterator[Tensor]:
+    """Batches `start` to `stop - 1` of a stream, read in the background, in order."""
+    with ThreadPoolExecutor(workers, thread_name_prefix="crops") as pool:
+        waiting: deque[Future[Tensor]] = deque()
+        try:
+            for step in range(start, stop):
+                waiting.append(pool.submit(stream, step))
+                if len(waiting) > depth:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@lru_cache(maxsize=8)
+def _order(count: int, seed: int, epoch: int) -> tuple[int, ...]:
+    """The order of an epoch; the last ones are kept, since every crop asks for them."""
+    return tuple(torch.randperm(count, generator=_generator(seed, 2 * epoch)).tolist())
+
+
+def _generator(seed: int, counter: int) -> Generator:
+    """A generator for one counter: seeds that lie close together must not give streams that do."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + counter * 0xD1B54A32D192ED03 + 0x2545F4914F6CDD1D) % 2**64
+    mixed = ((mixed ^ (mixed >> 31)) * 0xBF58476D1CE4E5B9) % 2**64
+    return Generator().manual_seed(mixed ^ (mixed >> 29))
+
+
+def _cut(picture: Tensor, size: int, generator: Generator) -> Tensor:
+    """A square at a random place of a picture C×H×W that is large enough."""
+    top = _below(picture.shape[-2] - size + 1, generator)
+    left = _below(picture.shape[-1] - size + 1, generator)
+    return picture[:, top : top + size, left : left + size]
+
+
+def _below(n: int, generator: Generator) -> int:
+    return int(torch.randint(n, (), generator=generator))
+
+
+def packed_crops(
+    pictures: Pictures,
+    *,
+    size: int,
+    per_picture: int,
+    seed: int,
+    on_error: Callable[[ImageError], None],
+) -> Iterator[tuple[int, Tensor]]:
+    """Crops for shards: the number of the picture, and a uint8 crop C×size×size of it.
+
+    A picture that cannot be read is handed to `on_error`, and the others are still packed.
+    """
+    for index in range(len(pictures)):
+        try:
+            picture = fitted(pictures.read(index), size, "crop")
+        except ImageError as error:
+            on_error(error)
+            continue
+        for place in range(per_picture):
+            generator = _generator(seed, index * per_picture + place)
+            yield index, _cut(picture, size, generator)

@@ -1,0 +1,79 @@
+"""Pairs to check on: read from two folders, or drawn once from held-out pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Generator, Tensor
+
+from physgan.data.synthesis import synthesise
+from physgan.errors import ImageError
+from physgan.images.read import list_images, read_8bit
+from physgan.physics.compose import Degradation
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An observation and the clear image behind it, both 1×C×H×W in [0, 1]."""
+
+    name: str
+    y: Tensor
+    x: Tensor
+
+
+def read_pairs(degraded: Path, clean: Path, *, channels: int = 3) -> list[Pair]:
+    """Pairs of two folders, matched by stem, in the order of the names.
+
+    Raises:
+        ImageError: a picture without its partner, or two of one stem.
+    """
+    ys, xs = _by_stem(degraded), _by_stem(clean)
+    if lonely := sorted(ys.keys() ^ xs.keys()):
+        raise ImageError(
+            f"pairs in '{degraded}' and '{clean}'",
+            expected="every picture to have a partner of the same stem",
+            got=f"{len(lonely)} without, such as '{lonely[0]}'",
+        )
+    return [
+        Pair(
+            stem,
+            _unit(read_8bit(ys[stem], channels=channels)),
+            _unit(read_8bit(xs[stem], channels=channels)),
+        )
+        for stem in sorted(ys)
+    ]
+
+
+def drawn_pairs(
+    pictures: Iterable[tuple[str, Tensor]], degradation: Degradation, *, seed: int
+) -> list[Pair]:
+    """Degrades pictures, uint8 C×H×W with names, once and the same way for a seed.
+
+    Observations are rounded to 8 bits as files are.
+    """
+    generator = Generator().manual_seed(seed)
+    pairs = []
+    for name, picture in pictures:
+        batch = synthesise(picture[None], degradation, generator=generator)
+        y = batch.y.mul(255).round().clamp(0, 255) / 255
+        pairs.append(Pair(name, y, batch.x))
+    return pairs
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in list_images(folder):
+        if path.stem in found:
+            raise ImageError(
+                f"folder '{folder}'",
+                expected="one picture of each stem",
+                got=f"'{found[path.stem].name}' and '{path.name}'",
+            )
+        found[path.stem] = path
+    return found
+
+
+def _unit(picture: Tensor) -> Tensor:
+    return picture[None].float() / 255

@@ -1,0 +1,96 @@
+"""Sets of clear pictures to train on, all of one shape: numbered, read one at a time.
+
+A set is a folder of picture files or packed shards; more kinds need only the three members of
+`Pictures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from physgan.data.shards import SHARD_SUFFIX, ShardPictures
+from physgan.errors import ImageError
+from physgan.images.read import list_images, read_8bit
+
+
+class Pictures(Protocol):
+    """A set of clear pictures."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> Tensor:
+        """One picture, uint8 C×H×W."""
+        ...
+
+    def origin(self, index: int) -> int:
+        """Which original picture it was cut from: crops of one original share this number."""
+        ...
+
+
+class FolderPictures:
+    """The picture files below a folder, decoded when they are asked for."""
+
+    def __init__(self, folder: Path, *, channels: int = 3) -> None:
+        self.paths = list_images(folder)
+        self.channels = channels
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, index: int) -> Tensor:
+        return read_8bit(self.paths[index], channels=self.channels)
+
+    def origin(self, index: int) -> int:
+        return index
+
+
+def open_pictures(path: Path, *, channels: int = 3) -> Pictures:
+    """A folder of pictures, a folder of shards or one shard, by what lies at the path.
+
+    Raises:
+        ImageError: nothing there, or nothing in it, or shards of other channels.
+    """
+    if path.is_file() and path.suffix == SHARD_SUFFIX:
+        return ShardPictures([path], channels=channels)
+    shards = sorted(path.glob(f"*{SHARD_SUFFIX}")) if path.is_dir() else []
+    if shards:
+        return ShardPictures(shards, channels=channels)
+    if path.is_file():
+        raise ImageError(
+            f"training pictures '{path}'",
+            expected=f"a folder of pictures or a shard ending in {SHARD_SUFFIX}",
+            got="another file",
+        )
+    return FolderPictures(path, channels=channels)
+
+
+def hold_out(pictures: Pictures, count: int, *, seed: int) -> tuple[Sequence[int], Sequence[int]]:
+    """Splits a set into indices to train on and indices of `count` originals to check on.
+
+    No original has crops on both sides; of each held-out original the first crop is given. The
+    choice depends on the set's size and the seed alone.
+
+    Raises:
+        ImageError: there are not more originals than are to be held out.
+    """
+    by_origin: dict[int, list[int]] = {}
+    for index in range(len(pictures)):
+        by_origin.setdefault(pictures.origin(index), []).append(index)
+    origins = list(by_origin)
+    if count >= len(origins):
+        raise ImageError(
+            "training pictures",
+            expected=f"more than the {count} that are held out for checking",
+            got=str(len(origins)),
+            remedy="Give more pictures, or hold out fewer: --data.hold_out.",
+        )
+    order = torch.randperm(len(origins), generator=torch.Generator().manual_seed(seed)).tolist()
+    held = [origins[i] for i in order[:count]]
+    held_set = set(held)
+    kept = [i for o, members in by_origin.items() if o not in held_set for i in members]
+    return kept, [by_origin[origin][0] for origin in sorted(held)]

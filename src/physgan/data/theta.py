@@ -1,0 +1,47 @@
+"""Theta's form on disk: one safetensors file, names joined by a dot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from physgan.errors import ThetaError
+from physgan.files import replacing
+from physgan.types import ChainTheta
+
+_FORMAT = "physgan-theta-1"
+
+
+def save_theta(path: Path, theta: ChainTheta) -> None:
+    """Writes nested parameters; stage and parameter are joined by a dot: `blur.kernel`."""
+    flat = {f"{stage}.{name}": t for stage, part in theta.items() for name, t in part.items()}
+    with replacing(path) as beside:
+        save_file({k: t.contiguous() for k, t in flat.items()}, beside, {"format": _FORMAT})
+
+
+def load_theta(path: Path) -> dict[str, dict[str, Tensor]]:
+    """Reads what `save_theta` wrote.
+
+    A stage without parameters leaves no trace in the file, and none is needed.
+
+    Raises:
+        ThetaError: no such file, or not one of parameters by stage.
+    """
+    try:
+        flat = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ThetaError(
+            f"theta file '{path}'", expected="a readable safetensors file", got=str(error)
+        ) from None
+    theta: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in flat.items():
+        stage, dot, name = key.partition(".")
+        if not dot:
+            raise ThetaError(
+                f"theta file '{path}'", expected="names like 'blur.kernel'", got=repr(key)
+            )
+        theta.setdefault(stage, {})[name] = tensor
+    return theta

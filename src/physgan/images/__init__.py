@@ -1,0 +1,1 @@
+"""Between picture files and tensors."""

@@ -1,0 +1,1 @@
+"""What training minimises: one pure function per equation, and the weighted whole."""

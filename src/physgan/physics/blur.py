@@ -1,0 +1,258 @@
+"""Uniform blur: a convolution with one kernel per image, and samplers of kernels.
+
+Conventions, pinned by tests:
+
+* true convolution: `y[i] = sum_j kernel[j] x[i - j]`, the kernel's centre being its middle sample.
+  A kernel with its mass to the right of the centre moves the picture to the right.
+* kernels are N×k×l with odd k and l; a kernel that keeps brightness sums to one.
+* `boundary` names what lies outside the picture: its mirror image without repeating the edge
+  (`reflect`), its last row (`replicate`), its other side (`circular`) or black (`zero`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from physgan.errors import ShapeError, ThetaError, nearest
+from physgan.physics.draw import uniform
+from physgan.types import Theta
+
+Boundary: TypeAlias = Literal["reflect", "replicate", "circular", "zero"]
+
+# Kernels of at most this many samples are convolved directly, larger ones by FFT. Measured on two
+# CPU cores, forward and backward, batches of 8 at 128×128 (docs/decisions.md).
+_DIRECT_SAMPLES = 289
+
+
+def blur(
+    x: Tensor,
+    kernel: Tensor,
+    *,
+    boundary: Boundary = "reflect",
+    method: Literal["auto", "direct", "fft"] = "auto",
+) -> Tensor:
+    """Convolves every image of a batch with its own kernel (Eq. 7 of the paper).
+
+    Args:
+        x: images, N×C×H×W.
+        kernel: kernels, N×k×l, k and l odd; row n blurs all channels of image n.
+        boundary: what lies outside the picture, see above.
+        method: `direct` sums products, `fft` multiplies spectra; `auto` takes the faster. They
+            differ by rounding alone.
+
+    Returns:
+        Blurred images of the shape of `x`.
+
+    Raises:
+        ShapeError: `x` or `kernel` has a wrong shape, or the picture is smaller than the boundary
+            that the kernel needs.
+    """
+    _check_shapes(x, kernel, boundary)
+    n, c, h, w = x.shape
+    k, l = kernel.shape[-2:]  # noqa: E741
+    mode = "constant" if boundary == "zero" else boundary
+    padded = F.pad(x, (l // 2, l // 2, k // 2, k // 2), mode=mode)
+    if method == "direct" or (method == "auto" and k * l <= _DIRECT_SAMPLES):
+        # conv2d correlates, so the kernel is turned; one group per image and channel.
+        weight = kernel.flip(-2, -1)[:, None].expand(n, c, k, l).reshape(n * c, 1, k, l)
+        result = F.conv2d(padded.reshape(1, n * c, *padded.shape[-2:]), weight, groups=n * c)
+        return result.reshape(n, c, h, w)
+    # The product of spectra is a circular convolution; what wraps round falls on the first k - 1
+    # rows and l - 1 columns, which are not part of the result.
+    size = [_fast_length(padded.shape[-2]), _fast_length(padded.shape[-1])]
+    spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(kernel, s=size)[:, None]
+    return torch.fft.irfft2(spectrum, s=size)[..., k - 1 : k - 1 + h, l - 1 : l - 1 + w]
+
+
+class Blur:
+    """The operator `blur` with its boundary; theta: `kernel` N×k×l."""
+
+    scale = 1
+
+    def __init__(self, boundary: Boundary = "reflect") -> None:
+        if boundary not in get_args(Boundary):
+            raise ThetaError(
+                "boundary of a blur",
+                expected=f"one of {', '.join(get_args(Boundary))}",
+                got=repr(boundary),
+                remedy=nearest(str(boundary), get_args(Boundary)),
+            )
+        self.boundary: Boundary = boundary
+
+    def __call__(self, x: Tensor, theta: Theta) -> Tensor:
+        return blur(x, theta["kernel"], boundary=self.boundary)
+
+
+class DiscKernels:
+    """Kernels of a lens out of focus: anti-aliased discs of a radius drawn per image.
+
+    Args:
+        radius: least and greatest radius in pixels, drawn uniformly; a disc within one pixel is
+            the identity.
+    """
+
+    def __init__(self, radius: tuple[float, float] = (0.0, 4.0)) -> None:
+        _check_range("radius of a disc", radius, least=0.0)
+        self.radius = radius
+        self.side = 2 * math.ceil(radius[1] - 0.5) + 1 if radius[1] > 0.5 else 1
+
+    def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
+        """`kernel`, N×side×side, each summing to one."""
+        radius = uniform(x.shape[0], self.radius, generator=generator)
+        return {"kernel": disc(radius, self.side)}
+
+
+class MotionKernels:
+    """Kernels of a hand that shakes: the trace of a random walk with inertia.
+
+    Velocity is an autoregressive process, whose memory is drawn per kernel from jerky to nearly
+    straight. The trace is centred on its centroid, so that the clear picture lies where the
+    blurred one does, and scaled to fill a square window of a drawn side.
+
+    Args:
+        size: least and greatest side of the window in pixels, drawn uniformly.
+    """
+
+    steps = 64
+
+    def __init__(self, size: tuple[float, float] = (5.0, 21.0)) -> None:
+        _check_range("size of a motion kernel", size, least=1.0)
+        self.size = size
+        self.side = 2 * math.ceil((size[1] - 1) / 2) + 1
+
+    def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
+        """`kernel`, N×side×side, each summing to one."""
+        n, device = x.shape[0], generator.device
+        memory = uniform(n, (0.3, 0.99), generator=generator)
+        size = uniform(n, self.size, generator=generator)
+        pushes = torch.randn(n, self.steps, 2, generator=generator, device=device)
+        # v[t] = sum_s memory^(t - s) push[s]: the whole walk at once, no loop over time.
+        t = torch.arange(self.steps, device=device)
+        lag = (t[:, None] - t[None, :]).clamp(min=0)
+        weight = torch.where(t[:, None] >= t[None, :], memory[:, None, None] ** lag, 0.0)
+        path = (weight @ pushes).cumsum(dim=1)
+        path = F.interpolate(path.mT, scale_factor=4, mode="linear", align_corners=True).mT
+        path = path - path.mean(dim=1, keepdim=True)
+        reach = path.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)
+        return {"kernel": trace(path / reach * ((size - 1) / 2)[:, None, None], self.side)}
+
+
+class DefocusMotionKernels:
+    """Kernels of a shaking hand behind a lens out of focus: motion convolved with a disc.
+
+    The training blur of the paper, after Hradiš et al.
+
+    Args:
+        radius: of the disc, see `DiscKernels`.
+        size: of the motion, see `MotionKernels`.
+    """
+
+    def __init__(
+        self, radius: tuple[float, float] = (0.0, 4.0), size: tuple[float, float] = (5.0, 21.0)
+    ) -> None:
+        self.disc = DiscKernels(radius)
+        self.motion = MotionKernels(size)
+        self.side = self.disc.side + self.motion.side - 1
+
+    def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
+        """`kernel`, N×side×side, each summing to one."""
+        motion = self.motion.sample(x, generator=generator)["kernel"]
+        disc_kernel = self.disc.sample(x, generator=generator)["kernel"]
+        margin = self.disc.side // 2
+        room = F.pad(motion, (margin,) * 4)[:, None]
+        return {"kernel": blur(room, disc_kernel, boundary="zero", method="direct")[:, 0]}
+
+
+def disc(radius: Tensor, side: int, *, oversampling: int = 8) -> Tensor:
+    """Discs of uniform light, N×side×side summing to one, for radii N in pixels.
+
+    Each sample is the share of its square that the disc covers, from `oversampling`² points.
+    """
+    fine = (torch.arange(side * oversampling, device=radius.device) + 0.5) / oversampling - side / 2
+    squared = fine[:, None] ** 2 + fine[None, :] ** 2
+    # A disc smaller than the grid of points would miss them all; there it is the identity.
+    covered = squared <= radius.clamp(min=0.5 / oversampling * 2**0.5 + 1e-3)[:, None, None] ** 2
+    kernel = F.avg_pool2d(covered.to(radius.dtype)[:, None], oversampling)[:, 0]
+    return kernel / kernel.sum(dim=(-2, -1), keepdim=True)
+
+
+def trace(path: Tensor, side: int) -> Tensor:
+    """The light that a moving point leaves: paths N×T×2 (row, column) to kernels N×side×side.
+
+    Positions count in pixels from the middle sample; each is shared bilinearly among its four
+    neighbours, and what falls outside the window is lost before the kernel is made to sum to one.
+    """
+    grid = torch.arange(side, device=path.device, dtype=path.dtype) - side // 2
+    tent = (1 - (path[..., None] - grid).abs()).clamp(min=0)
+    kernel = tent[:, :, 0].mT @ tent[:, :, 1]
+    return kernel / kernel.sum(dim=(-2, -1), keepdim=True)
+
+
+def check_kernel(kernel: Tensor) -> None:
+    """Raises ThetaError unless every kernel is finite, never negative and sums to one (±1e-3)."""
+    if not torch.isfinite(kernel).all() or (kernel < 0).any():
+        raise ThetaError(
+            "kernel of a blur", expected="finite values of at least 0", got="others among them"
+        )
+    total = kernel.sum(dim=(-2, -1))
+    worst = total[(total - 1).abs().argmax()]
+    if (worst - 1).abs() > 1e-3:
+        raise ThetaError(
+            "kernel of a blur",
+            expected="a sum of 1 (±0.001), which keeps the brightness",
+            got=f"a sum of {float(worst):.4f}",
+            remedy="Divide the kernel by its sum.",
+        )
+
+
+def _check_shapes(x: Tensor, kernel: Tensor, boundary: Boundary) -> None:
+    if x.ndim != 4:
+        raise ShapeError("images to blur", expected="N×C×H×W", got=f"shape {tuple(x.shape)}")
+    if kernel.ndim != 3 or kernel.shape[0] != x.shape[0]:
+        raise ShapeError(
+            "kernels of a blur",
+            expected=f"N×k×l with one kernel for each of {x.shape[0]} images",
+            got=f"shape {tuple(kernel.shape)}",
+        )
+    k, l = kernel.shape[-2:]  # noqa: E741
+    if k % 2 == 0 or l % 2 == 0:
+        raise ShapeError(
+            "kernels of a blur",
+            expected="odd sides, so that the centre is a sample",
+            got=f"{k}×{l}",
+            remedy="Pad the kernel by one row or column of zeros on the side you mean.",
+        )
+    h, w = x.shape[-2:]
+    need = {"reflect": (k // 2 + 1, l // 2 + 1), "circular": (k // 2, l // 2)}
+    least_h, least_w = need.get(boundary, (1, 1))
+    if h < least_h or w < least_w:
+        raise ShapeError(
+            f"images to blur with boundary '{boundary}' and a kernel of {k}×{l}",
+            expected=f"at least {least_h}×{least_w} pixels",
+            got=f"{h}×{w}",
+            remedy="Use boundary 'replicate', a larger picture or a smaller kernel.",
+        )
+
+
+def _check_range(what: str, bounds: tuple[float, float], *, least: float) -> None:
+    if not least <= bounds[0] <= bounds[1] < math.inf:
+        raise ThetaError(
+            what, expected=f"{least:g} <= least <= greatest", got=f"{bounds[0]:g} to {bounds[1]:g}"
+        )
+
+
+def _fast_length(n: int) -> int:
+    """The next length of at least n with no prime factor above 5, where FFTs are quick."""
+    while True:
+        rest = n
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return n
+        n += 1

@@ -1,0 +1,92 @@
+"""Chains of stages, and the whole way from a clear image to an observation.
+
+Stages act in physical order, light first: haze and rain before the lens, blur in it, then sampling,
+then the sensor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from torch import Generator, Tensor
+
+from physgan.errors import ThetaError, nearest
+from physgan.physics.sensor import SensorChain
+from physgan.types import ChainTheta, Operator, Sampler, Theta
+
+SENSOR = "sensor"
+"""The name under which a chain's theta keeps the parameters of its sensor."""
+
+
+class Chain:
+    """Operators one after another; theta is nested by their names."""
+
+    def __init__(self, operators: Mapping[str, Operator]) -> None:
+        if not operators or SENSOR in operators:
+            raise ThetaError(
+                "stages of a chain",
+                expected=f"at least one, none of them called '{SENSOR}'",
+                got=", ".join(operators) or "none",
+            )
+        self.operators = dict(operators)
+        self.scale = math.prod(operator.scale for operator in self.operators.values())
+
+    def __call__(self, x: Tensor, theta: ChainTheta) -> Tensor:
+        for name, operator in self.operators.items():
+            x = operator(x, stage_theta(theta, name))
+        return x
+
+
+class Stage(NamedTuple):
+    """An operator and what draws its parameters."""
+
+    operator: Operator
+    sampler: Sampler
+
+
+class Degradation:
+    """Everything that happens to a clear image: named stages, then the sensor.
+
+    Args:
+        stages: operator and sampler of each stage by name, in physical order.
+        sensor: what the camera does at the end.
+    """
+
+    def __init__(self, stages: Mapping[str, Stage], sensor: SensorChain | None = None) -> None:
+        self.operator = Chain({name: stage.operator for name, stage in stages.items()})
+        self.samplers = {name: stage.sampler for name, stage in stages.items()}
+        self.sensor = sensor if sensor is not None else SensorChain()
+
+    def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Theta]:
+        """Parameters of all stages and of the sensor for clear images `x`, N×C×H×W."""
+        theta: dict[str, Theta] = {}
+        for name, sampler in self.samplers.items():
+            theta[name] = sampler.sample(x, generator=generator)
+            # A later stage sees the picture that an earlier one has made smaller.
+            step = self.operator.operators[name].scale
+            x = x[..., ::step, ::step]
+        theta[SENSOR] = self.sensor.sample(x, generator=generator)
+        return theta
+
+    def sense(self, y: Tensor, theta: ChainTheta, *, generator: Generator) -> Tensor:
+        """What the camera of `theta` records of `y = H(x)`, with fresh noise."""
+        return self.sensor(y, theta.get(SENSOR, {}), generator=generator)
+
+
+def stage_theta(theta: ChainTheta, name: str) -> Theta:
+    """The parameters of one stage.
+
+    Raises:
+        ThetaError: theta has no such stage.
+    """
+    try:
+        return theta[name]
+    except KeyError:
+        raise ThetaError(
+            "theta of a chain",
+            expected=f"parameters of the stage '{name}'",
+            got=f"stages {', '.join(theta) or 'none'}",
+            remedy=nearest(name, theta) if theta else "",
+        ) from None

@@ -1,0 +1,28 @@
+"""Draws that samplers share, on the device and with the state of the caller's generator."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+
+def uniform(n: int, bounds: tuple[float, float], *, generator: Generator) -> Tensor:
+    """n numbers drawn uniformly between two bounds, float32, on the generator's device."""
+    low, high = bounds
+    return low + (high - low) * torch.rand(n, generator=generator, device=generator.device)
+
+
+def smooth_field(n: int, size: tuple[int, int], cells: int, *, generator: Generator) -> Tensor:
+    """n smooth random surfaces, n×1×H×W, each stretched to span [0, 1].
+
+    Args:
+        n: how many.
+        size: height and width.
+        cells: how many independent values lie along each side; fewer are smoother.
+        generator: the caller's.
+    """
+    knots = torch.rand(n, 1, cells + 1, cells + 1, generator=generator, device=generator.device)
+    field = F.interpolate(knots, size=size, mode="bicubic", align_corners=True)
+    low, high = field.amin(dim=(-2, -1), keepdim=True), field.amax(dim=(-2, -1), keepdim=True)
+    return (field - low) / (high - low).clamp(min=1e-6)

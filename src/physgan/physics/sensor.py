@@ -1,0 +1,122 @@
+"""What a camera does after the physics: noise, clipping, rounding to whole levels.
+
+Stages take theta's flat `sensor` part and the caller's generator. They are apart from the operators
+because they are random or not smooth: the L1 terms of the objective use `H` alone, the
+discriminator of observations may see what the sensor makes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from physgan.errors import ThetaError
+from physgan.physics.draw import uniform
+from physgan.types import Theta
+
+
+def add_noise(y: Tensor, sigma: Tensor, *, generator: Generator) -> Tensor:
+    """Adds white Gaussian noise: y N×C×H×W in [0, 1], sigma N in units of the full range."""
+    noise = torch.randn(y.shape, generator=generator, device=y.device, dtype=y.dtype)
+    return y + sigma.to(y.dtype)[:, None, None, None] * noise
+
+
+def round_levels(y: Tensor, bits: int = 8) -> Tensor:
+    """Rounds [0, 1] to 2^bits - 1 equal steps; its gradient is that of the identity.
+
+    The straight-through gradient keeps what stands behind a rounded image trainable.
+    """
+    steps = 2**bits - 1
+    return y + (torch.round(y * steps) / steps - y).detach()
+
+
+class SensorStage(Protocol):
+    """One stage of a sensor: draws what it needs, and applies it."""
+
+    def sample(self, x: Tensor, /, *, generator: Generator) -> Theta: ...
+    def __call__(self, y: Tensor, theta: Theta, /, *, generator: Generator) -> Tensor: ...
+
+
+class Noise:
+    """White Gaussian noise; theta: `sigma` N, in units of the full range.
+
+    Args:
+        sigma: least and greatest sigma, drawn uniformly per image.
+    """
+
+    def __init__(self, sigma: tuple[float, float] = (0.0, 0.1)) -> None:
+        if not 0 <= sigma[0] <= sigma[1]:
+            raise ThetaError(
+                "sigma of the noise",
+                expected="0 <= least <= greatest, 0.1 being a tenth of the full range",
+                got=f"{sigma[0]:g} to {sigma[1]:g}",
+            )
+        self.sigma = sigma
+
+    def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
+        return {"sigma": uniform(x.shape[0], self.sigma, generator=generator)}
+
+    def __call__(self, y: Tensor, theta: Theta, *, generator: Generator) -> Tensor:
+        return add_noise(y, theta["sigma"], generator=generator)
+
+
+class Clip:
+    """Saturation: values outside [0, 1] stay at its ends, and pass no gradient."""
+
+    def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
+        return {}
+
+    def __call__(self, y: Tensor, theta: Theta, *, generator: Generator) -> Tensor:
+        return y.clamp(0, 1)
+
+
+class Round:
+    """Rounding to whole levels, with a straight-through gradient.
+
+    Args:
+        bits: bits of one value, 8 for most files.
+    """
+
+    def __init__(self, bits: int = 8) -> None:
+        if not 1 <= bits <= 16:
+            raise ThetaError("bits of a sensor", expected="1 to 16", got=str(bits))
+        self.bits = bits
+
+    def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
+        return {}
+
+    def __call__(self, y: Tensor, theta: Theta, *, generator: Generator) -> Tensor:
+        return round_levels(y, self.bits)
+
+
+class SensorChain:
+    """Stages one after another over one flat theta; without stages, a perfect camera."""
+
+    def __init__(self, stages: Sequence[SensorStage] = ()) -> None:
+        self.stages = tuple(stages)
+
+    def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
+        """The parameters of all stages for the images of `x`.
+
+        Raises:
+            ThetaError: two stages draw a parameter of the same name.
+        """
+        theta: dict[str, Tensor] = {}
+        for stage in self.stages:
+            drawn: Mapping[str, Tensor] = stage.sample(x, generator=generator)
+            if twice := sorted(theta.keys() & drawn.keys()):
+                raise ThetaError(
+                    "stages of a sensor",
+                    expected="each parameter to belong to one stage",
+                    got=f"{', '.join(twice)} drawn twice",
+                )
+            theta |= drawn
+        return theta
+
+    def __call__(self, y: Tensor, theta: Theta, *, generator: Generator) -> Tensor:
+        for stage in self.stages:
+            y = stage(y, theta, generator=generator)
+        return y

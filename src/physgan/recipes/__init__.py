@@ -1,0 +1,1 @@
+"""Recipes: an experiment as one typed, strict file."""

@@ -1,0 +1,227 @@
+"""Where the names of a recipe become objects. All tables of names that a recipe knows are here."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_type_hints
+
+import torch
+from pydantic import ConfigDict, create_model
+from torch import nn
+
+from physgan.errors import RecipeError, nearest
+from physgan.networks import DISCRIMINATORS, GENERATORS
+from physgan.objective.objective import Objective, Weights
+from physgan.physics.blur import Blur, DefocusMotionKernels, DiscKernels, MotionKernels
+from physgan.physics.compose import Degradation, Stage
+from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.sensor import Clip, Noise, Round, SensorChain
+from physgan.recipes.load import validated
+from physgan.recipes.schema import Component, ObjectiveSpec, Physics
+
+OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType({"blur": Blur, "haze": Haze})
+"""Operators by name."""
+
+SAMPLERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        "disc": DiscKernels,
+        "motion": MotionKernels,
+        "defocus_motion": DefocusMotionKernels,
+        "drawn_haze": DrawnHaze,
+    }
+)
+"""Samplers by name."""
+
+SENSOR_STAGES: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {"noise": Noise, "clip": Clip, "round": Round}
+)
+"""Stages of a sensor by name."""
+
+
+def build_degradation(spec: Physics) -> Degradation:
+    """Operators, samplers and sensor of a recipe.
+
+    Raises:
+        RecipeError: an unknown name or argument, or foreign code that cannot be imported.
+    """
+    stages = {
+        name: Stage(
+            build(stage.operator, OPERATORS, kind="operator"),
+            build(stage.sampler, SAMPLERS, kind="sampler"),
+        )
+        for name, stage in spec.stages.items()
+    }
+    sensor = [build(stage, SENSOR_STAGES, kind="stage of a sensor") for stage in spec.sensor]
+    return Degradation(stages, SensorChain(sensor))
+
+
+def build_objective(spec: ObjectiveSpec) -> Objective:
+    """The objective of a recipe."""
+    return Objective(
+        Weights(
+            physics=spec.gamma,
+            content=spec.lambda_,
+            second_content=spec.mu,
+            adversarial_clear=spec.adversarial_clear,
+            adversarial_observation=spec.adversarial_observation,
+        ),
+        game=spec.game,
+        matched=spec.matched,
+    )
+
+
+def build_generator(spec: Component, *, channels: int, scale: int, seed: int) -> nn.Module:
+    """The restorer of a recipe for pictures of `channels` and a physics of `scale`.
+
+    Raises:
+        RecipeError: as `build`; or the network does not say what `RestoreFn` asks for, or says
+            other channels or another scale than data and physics have.
+    """
+    network = _seeded(spec, GENERATORS, "generator", seed, {"channels": channels, "scale": scale})
+    for name in ("channels", "scale", "multiple_of", "receptive_field", "global_statistics"):
+        if not hasattr(network, name):
+            raise RecipeError(
+                f"generator '{spec.name}'",
+                expected="the attributes of physgan.types.RestoreFn",
+                got=f"none called '{name}'",
+            )
+    for name, wanted in (("channels", channels), ("scale", scale)):
+        if getattr(network, name) != wanted:
+            raise RecipeError(
+                f"{name} of the generator '{spec.name}'",
+                expected=f"{wanted}, as data and physics of the recipe have",
+                got=str(getattr(network, name)),
+            )
+    return network
+
+
+def build_discriminator(spec: Component, *, channels: int, seed: int) -> nn.Module:
+    """One discriminator of a recipe.
+
+    Raises:
+        RecipeError: as `build`.
+    """
+    return _seeded(spec, DISCRIMINATORS, "discriminator", seed, {"channels": channels})
+
+
+def build(spec: Component, table: Mapping[str, Callable[..., Any]], *, kind: str) -> Any:
+    """The object that a component names, made with the component's arguments.
+
+    Raises:
+        RecipeError: the name is unknown, cannot be imported, or does not take these arguments.
+    """
+    factory = resolve(spec.name, table, kind=kind)
+    return factory(**checked_arguments(factory, spec.arguments, origin=f"{kind} '{spec.name}'"))
+
+
+def resolve(name: str, table: Mapping[str, Callable[..., Any]], *, kind: str) -> Callable[..., Any]:
+    """What a name stands for: an entry of the table, or foreign code by import path.
+
+    Raises:
+        RecipeError: neither.
+    """
+    if name in table:
+        return table[name]
+    place, colon, attribute = name.rpartition(":")
+    if not colon:
+        raise RecipeError(
+            f"{kind} of a recipe",
+            expected=f"one of {', '.join(table)}, or module:attribute",
+            got=repr(name),
+            remedy=nearest(name, table),
+        )
+    try:
+        module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
+        return getattr(module, attribute)  # type: ignore[no-any-return]
+    except (ImportError, OSError, AttributeError, SyntaxError) as error:
+        raise RecipeError(
+            f"{kind} '{name}'",
+            expected="code that can be imported",
+            got=f"{type(error).__name__}: {error}",
+            remedy="A module is sought on the import path and in the current folder.",
+        ) from None
+
+
+def checked_arguments(
+    factory: Callable[..., Any], arguments: Mapping[str, Any], *, origin: str
+) -> dict[str, Any]:
+    """Arguments checked and converted by the factory's own signature and annotations.
+
+    Raises:
+        RecipeError: an argument that it does not take, lacks, or of a wrong type.
+    """
+    signature = inspect.signature(factory)
+    hints = _hints(factory)
+    fields: dict[str, Any] = {}
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            return dict(arguments)
+        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+        fields[name] = (hints.get(name, Any), default)
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+    model = create_model("Arguments", __config__=config, **fields)
+    checked = validated(model, dict(arguments), origin=origin)
+    return {name: getattr(checked, name) for name in arguments}
+
+
+def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
+    target = getattr(factory, "func", factory)  # of a functools.partial
+    target = target.__init__ if inspect.isclass(target) else target
+    try:
+        return get_type_hints(target)
+    except (NameError, TypeError):
+        return {}  # foreign code without usable annotations: names are still checked
+
+
+def _seeded(
+    spec: Component,
+    table: Mapping[str, Callable[..., Any]],
+    kind: str,
+    seed: int,
+    given: Mapping[str, Any],
+) -> nn.Module:
+    """Builds a network whose random start depends on the seed alone."""
+    factory = resolve(spec.name, table, kind=kind)
+    takes = inspect.signature(factory).parameters
+    # What data and physics decide is handed to every network that takes it.
+    arguments = {k: v for k, v in given.items() if k in takes} | spec.arguments
+    checked = checked_arguments(factory, arguments, origin=f"{kind} '{spec.name}'")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = factory(**checked)
+    if not isinstance(network, nn.Module):
+        raise RecipeError(
+            f"{kind} '{spec.name}'", expected="a torch.nn.Module", got=type(network).__name__
+        )
+    return network
+
+
+def _load_file(path: Path) -> Any:
+    name = f"physgan_foreign_{abs(hash(path.resolve()))}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ImportError(f"no file '{path}'")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _load_module(name: str) -> Any:
+    # A console script does not have the current folder on its path, where a user's code usually is.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    return importlib.import_module(name)

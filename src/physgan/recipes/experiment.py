@@ -1,0 +1,270 @@
+"""A recipe carried out: everything built, trained, and its weights left with their card."""
+
+from __future__ import annotations
+
+import math
+import platform
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from physgan.data.crops import CropStream, centre_crop
+from physgan.data.pairs import Pair, drawn_pairs, read_pairs
+from physgan.data.pictures import hold_out, open_pictures
+from physgan.errors import RecipeError, TrainingError
+from physgan.files import write_text
+from physgan.physics.compose import Degradation
+from physgan.recipes.build import (
+    build_degradation,
+    build_discriminator,
+    build_generator,
+    build_objective,
+)
+from physgan.recipes.load import dump_recipe, load_recipe
+from physgan.recipes.schema import Data, Recipe
+from physgan.training.logs import Watcher
+from physgan.training.loop import GENERATOR, Outcome, Plan, fit
+from physgan.training.state import MANIFEST
+from physgan.training.step import CLEAR, OBSERVATION
+from physgan.weights.card import card
+from physgan.weights.file import WeightsInfo, save_weights
+
+RECIPE = "recipe.yaml"
+WEIGHTS = "weights.safetensors"
+CARD = "card.md"
+LOG = "log.jsonl"
+
+# What may change between two sittings of one run: where things lie, and how often one looks.
+_FREE = ("name", "description", "training", "data.train", "data.workers", "data.licence")
+
+
+def train_recipe(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    watchers: Callable[[Recipe, int, int], Sequence[Watcher]],
+    resume: bool = False,
+    device: str = "auto",
+) -> Outcome:
+    """Trains what a recipe describes and leaves recipe, log, checkpoint, weights and card.
+
+    Args:
+        recipe: the experiment.
+        folder: the run's folder, made where it is missing.
+        watchers: given the recipe, the first step and the number of steps, those who are told.
+        resume: goes on from the folder's checkpoint, if it holds one.
+        device: see `fit`.
+
+    Raises:
+        RecipeError: the recipe lacks training pictures or cannot be built.
+        ImageError: pictures are missing or cannot be read.
+        TrainingError: the folder holds another run, or the run fails.
+    """
+    train, held = _pictures(recipe)
+    degradation = build_degradation(recipe.physics)
+    if recipe.data.crop % degradation.operator.scale:
+        raise RecipeError(
+            "data.crop",
+            expected=f"a multiple of the physics' scale {degradation.operator.scale}",
+            got=str(recipe.data.crop),
+        )
+    objective = build_objective(recipe.objective)
+    networks: dict[str, nn.Module] = {
+        GENERATOR: build_generator(
+            recipe.generator,
+            channels=recipe.data.channels,
+            scale=degradation.operator.scale,
+            seed=recipe.seed,
+        )
+    }
+    for offset, (name, weight) in enumerate(
+        [
+            (CLEAR, objective.weights.adversarial_clear),
+            (OBSERVATION, objective.weights.adversarial_observation),
+        ],
+        start=1,
+    ):
+        if weight:
+            networks[name] = build_discriminator(
+                recipe.discriminator, channels=recipe.data.channels, seed=recipe.seed + offset
+            )
+    pairs = _pairs(recipe.data, held, degradation, recipe.seed)
+    plan = _plan(recipe, train.steps_per_epoch)
+    _claim(folder, recipe, resume=resume)
+
+    def save(network: nn.Module, outcome: Outcome) -> None:
+        info = _info(recipe, network, outcome, len(train.indices))
+        save_weights(folder / WEIGHTS, network.state_dict(), info)
+        write_text(folder / CARD, card(info))
+
+    return fit(
+        networks,
+        stream=train,
+        pairs=pairs,
+        degradation=degradation,
+        objective=objective,
+        plan=plan,
+        folder=folder,
+        save_weights=save,
+        watchers=lambda start: watchers(recipe, start, plan.steps),
+        resume=resume,
+        device=device,
+    )
+
+
+def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Any]]]:
+    data = recipe.data
+    if data.train is None:
+        raise RecipeError(
+            "field 'data.train'",
+            expected="a folder of clear pictures, or shards of them",
+            got="nothing",
+            remedy="Name it: --data.train FOLDER.",
+        )
+    pictures = open_pictures(data.train, channels=data.channels)
+    if data.pairs is not None:
+        indices, held = range(len(pictures)), []
+    else:
+        kept, out = hold_out(pictures, data.hold_out, seed=recipe.seed)
+        indices, held = kept, out  # type: ignore[assignment]
+    stream = CropStream(
+        pictures, indices, data.crop, recipe.training.batch, recipe.seed, data.fit, data.augment
+    )
+    crops = [(f"{i:06d}", centre_crop(pictures.read(i), data.crop, data.fit)) for i in held]
+    return stream, crops
+
+
+def _pairs(
+    data: Data, held: list[tuple[str, Any]], degradation: Degradation, seed: int
+) -> list[Pair]:
+    if data.pairs is not None:
+        return read_pairs(data.pairs.degraded, data.pairs.clean, channels=data.channels)
+    return drawn_pairs(held, degradation, seed=seed)
+
+
+def _plan(recipe: Recipe, steps_per_epoch: int) -> Plan:
+    training, schedule = recipe.training, recipe.training.schedule
+    unit = steps_per_epoch if schedule.unit == "epochs" else 1
+    if schedule.constant + schedule.decay == 0:
+        raise RecipeError(
+            "training.schedule", expected="at least one step", got="constant 0 and decay 0"
+        )
+    megabytes = training.checkpoint.part_megabytes
+    return Plan(
+        seed=recipe.seed,
+        constant=schedule.constant * unit,
+        decay=schedule.decay * unit,
+        lr=recipe.optimiser.lr,
+        betas=recipe.optimiser.betas,
+        clip=recipe.optimiser.clip,
+        ema=training.ema,
+        pool=recipe.objective.pool,
+        precision=training.precision,
+        compile=training.compile,
+        workers=recipe.data.workers,
+        log_every=training.log_every,
+        validate_every=training.validate_every,
+        checkpoint_every=training.checkpoint.every,
+        part_bytes=megabytes * 2**20 if megabytes else None,
+        compact=training.checkpoint.compact,
+        patience=training.patience,
+    )
+
+
+def _claim(folder: Path, recipe: Recipe, *, resume: bool) -> None:
+    """Makes the folder this run's, or makes sure that it already is."""
+    if folder.exists() and not folder.is_dir():
+        raise TrainingError(f"output '{folder}'", expected="a folder", got="a file")
+    stored = folder / RECIPE
+    if not resume and (stored.exists() or (folder / MANIFEST).exists()):
+        raise TrainingError(
+            f"output '{folder}'",
+            expected="a folder without a run",
+            got="one that holds a run",
+            remedy="Go on with it: --resume. Or name another folder.",
+        )
+    if resume and stored.exists():
+        before, now = (
+            load_recipe(stored).model_dump(by_alias=True),
+            recipe.model_dump(by_alias=True),
+        )
+        differing = [name for name in _differences(before, now) if not name.startswith(_FREE)]
+        if differing:
+            raise TrainingError(
+                f"recipe of the run in '{folder}'",
+                expected="the one that it was started with",
+                got=f"another {', '.join(differing)}",
+                remedy=f"Resume with '{stored}', or start a new run.",
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(stored, dump_recipe(recipe))
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for key in [*before, *(key for key in now if key not in before)]:
+        a, b = before.get(key), now.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            names += _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            names.append(f"{prefix}{key}")
+    return names
+
+
+def _info(recipe: Recipe, network: nn.Module, outcome: Outcome, pictures: int) -> WeightsInfo:
+    raw = recipe.model_dump(mode="json", by_alias=True)
+    # Where somebody keeps pictures is nobody else's business.
+    raw["data"]["train"], raw["data"]["pairs"] = None, None
+    arguments = dict(recipe.generator.arguments)
+    arguments |= {"channels": recipe.data.channels}
+    if network.scale != 1:
+        arguments |= {"scale": int(network.scale)}  # type: ignore[arg-type]
+    measured = {
+        "protocol": "rgb, 8 bits, " + ("given pairs" if recipe.data.pairs else "held-out crops"),
+        "steps": outcome.step,
+        "hours": round(outcome.seconds / 3600, 3),
+        "machine": f"{platform.machine()}, {platform.system()}",
+        **{k: round(v, 4) for k, v in outcome.measured.items() if math.isfinite(v)},
+    }
+    return WeightsInfo(
+        architecture=recipe.generator.name,
+        arguments=arguments,
+        channels=recipe.data.channels,
+        scale=int(network.scale),  # type: ignore[arg-type]
+        recipe=raw,
+        commit=_commit(),
+        data=f"{pictures} clear pictures or crops, licence: {recipe.data.licence}",
+        licence=recipe.data.licence,
+        measured=measured,
+    )
+
+
+def _commit() -> str:
+    """The commit of the checkout that the code runs from, or the version that is installed."""
+    here = Path(__file__).parent
+    try:
+        known = subprocess.run(
+            ["git", "ls-files", "--error-unmatch", Path(__file__).name],
+            cwd=here,
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+        if known.returncode == 0:
+            described = subprocess.run(
+                ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+                cwd=here,
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=False,
+            )
+            if described.returncode == 0:
+                return described.stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        pass
+    return f"physgan {version('physgan')}"

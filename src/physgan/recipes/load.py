@@ -1,0 +1,217 @@
+"""Recipes from files: finding, reading, overriding by dotted names, checking, writing.
+
+Every fault is a RecipeError that names the file, the field and, for an unknown one, the nearest
+that exists.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from physgan.errors import RecipeError, nearest
+from physgan.recipes.schema import Recipe
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice and reads 2e-4 as the number it is."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{key}' stands here twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that come with physgan, such as `paper/deblur-natural`."""
+    root = Path(str(resources.files("physgan.recipes")))
+    return sorted(p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.yaml"))
+
+
+def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe and checks all of it.
+
+    Args:
+        source: a YAML file, or the name of a shipped recipe.
+        overrides: `--dotted.name value` or `--dotted.name=value`, as on the command line; values
+            are YAML, and `--flag` alone is true.
+
+    Raises:
+        RecipeError: no such recipe, not YAML, or a field that is unknown, missing or wrong.
+    """
+    path = find_recipe(source)
+    return parse_recipe(path.read_text(encoding="utf-8"), overrides, origin=str(source))
+
+
+def find_recipe(source: str | Path) -> Path:
+    """The file of a recipe that is given by path or by shipped name.
+
+    Raises:
+        RecipeError: there is neither.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    shipped = shipped_recipes()
+    if str(source) in shipped:
+        return Path(str(resources.files("physgan.recipes"))) / f"{source}.yaml"
+    raise RecipeError(
+        f"recipe '{source}'",
+        expected="a YAML file or the name of a shipped recipe",
+        got="neither",
+        remedy=nearest(str(source), shipped),
+    )
+
+
+def parse_recipe(text: str, overrides: Sequence[str] = (), *, origin: str = "recipe") -> Recipe:
+    """Checks the text of a recipe; see `load_recipe`."""
+    try:
+        raw = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise RecipeError(
+            f"recipe '{origin}'", expected="YAML", got=" ".join(str(error).split())
+        ) from None
+    if not isinstance(raw, dict):
+        raise RecipeError(
+            f"recipe '{origin}'", expected="fields with values", got=type(raw).__name__
+        )
+    for name, value in _pairs(overrides):
+        _set(raw, name.split("."), value)
+    return validated(Recipe, raw, origin=f"recipe '{origin}'")
+
+
+def validated(model: type[Model], raw: Mapping[str, Any], *, origin: str) -> Model:
+    """`raw` as the model; the first fault becomes a RecipeError with the nearest known name."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = _fields_at(model, first["loc"][:-1])
+            raise RecipeError(
+                f"field '{where}' of {origin}",
+                expected="a field that exists",
+                got=repr(first["loc"][-1]),
+                remedy=nearest(str(first["loc"][-1]), known) if known else "",
+            ) from None
+        got = "nothing" if first["type"] == "missing" else repr(first["input"])
+        message = first["msg"]
+        raise RecipeError(
+            f"field '{where}' of {origin}",
+            expected=message[0].lower() + message[1:],
+            got=got if len(got) < 100 else got[:97] + "...",
+        ) from None
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as YAML that `parse_recipe` reads back to an equal one."""
+    raw = recipe.model_dump(mode="json", by_alias=True)
+    return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
+
+
+def field_lines() -> list[str]:
+    """One line for every field of a recipe, dotted, with default and description, for help."""
+    return list(_describe(Recipe, ""))
+
+
+def _describe(model: type[BaseModel], prefix: str) -> list[str]:
+    lines = []
+    for name, info in model.model_fields.items():
+        dotted = f"{prefix}{info.alias or name}"
+        nested = _model_in(info.annotation)
+        if nested is not None and nested.__name__ != "Component":
+            stage = ".NAME" if str(info.annotation).startswith("dict") else ""
+            lines += _describe(nested, f"{dotted}{stage}.")
+            continue
+        default = "" if info.is_required() else f" [{info.get_default(call_default_factory=True)}]"
+        lines.append(f"--{dotted}{default}  {info.description or ''}")
+    return lines
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model inside an annotation such as `Model | None` or `dict[str, Model]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in get_args(annotation):
+        if (found := _model_in(inner)) is not None:
+            return found
+    return None
+
+
+def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Known names at a place in a recipe."""
+    for part in location:
+        info = next(
+            (f for n, f in model.model_fields.items() if part in (n, f.alias)),
+            None,
+        )
+        if info is None:
+            continue  # a key of a dictionary or an index of a list: the model stays
+        nested = _model_in(info.annotation)
+        if nested is None:
+            return []
+        model = nested
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def _pairs(overrides: Sequence[str]) -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    words = list(overrides)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--") or word == "--":
+            raise RecipeError(
+                "override of a recipe", expected="--dotted.name value", got=repr(word)
+            )
+        name, equals, text = word[2:].partition("=")
+        if not equals:
+            # A value may begin with one dash, as a negative number does.
+            text = words.pop(0) if words and not words[0].startswith("--") else "true"
+        try:
+            pairs.append((name, yaml.load(text, _Loader)))
+        except yaml.YAMLError:
+            raise RecipeError(
+                f"override '{name}' of a recipe", expected="a YAML value", got=repr(text)
+            ) from None
+    return pairs
+
+
+def _set(raw: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    for depth, part in enumerate(path[:-1]):
+        inside = raw.get(part)
+        if isinstance(inside, str) and path[depth + 1] == "arguments":
+            inside = {"name": inside}  # `operator: haze` and then an argument of it
+        if inside is None:
+            inside = {}
+        if not isinstance(inside, dict):
+            raise RecipeError(
+                f"override '{'.'.join(path)}' of a recipe",
+                expected=f"fields below '{part}'",
+                got=repr(inside),
+                remedy="Give the whole value as YAML instead.",
+            )
+        raw[part] = inside
+        raw = inside
+    raw[path[-1]] = value

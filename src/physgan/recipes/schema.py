@@ -1,0 +1,166 @@
+"""The typed form of a recipe. Unknown fields are errors; each field says what it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+
+class Strict(BaseModel):
+    """A part of a recipe: immutable, and closed to fields that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Component(Strict):
+    """A thing to build: its name in a table, or an import path, and its arguments.
+
+    `name` alone may stand for the whole: `operator: haze`.
+    """
+
+    name: str = Field(
+        description="A name that physgan knows, or `module:attribute`, or `path/to/file.py:attribute`."
+    )
+    arguments: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Keyword arguments, checked against the thing's signature.",
+    )
+
+
+def _component(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Named = Annotated[Component, BeforeValidator(_component)]
+
+
+class PairFolders(Strict):
+    """Two folders of pictures that belong together by stem."""
+
+    degraded: Path = Field(description="Observations.")
+    clean: Path = Field(description="The clear pictures behind them.")
+
+
+class Data(Strict):
+    """Which clear pictures are trained on, and how crops are cut from them."""
+
+    train: Path | None = Field(
+        None, description="Folder of clear pictures, or shards made by `physgan pack`."
+    )
+    channels: PositiveInt = Field(3, description="1 for grey, 3 for colour.")
+    crop: PositiveInt = Field(128, description="Side of a training crop in pixels.")
+    fit: Literal["crop", "resize"] = Field(
+        "crop", description="Cut at a random place, or resize whole pictures to the crop."
+    )
+    augment: Literal["none", "flip", "dihedral"] = Field(
+        "dihedral", description="Nothing, mirroring left to right, or any flip and quarter turn."
+    )
+    hold_out: NonNegativeInt = Field(
+        24, description="Originals kept from training, degraded once, to measure progress on."
+    )
+    pairs: PairFolders | None = Field(
+        None, description="Pairs to measure progress on, in place of held-out originals."
+    )
+    workers: PositiveInt = Field(1, description="Threads that read pictures ahead.")
+    licence: str = Field(
+        "unknown", description="What the training pictures allow; it goes into the weights."
+    )
+
+
+class StageSpec(Strict):
+    """One stage of the physics."""
+
+    operator: Named = Field(description="What happens to the picture.")
+    sampler: Named = Field(description="What draws its parameters.")
+
+
+class Physics(Strict):
+    """The degradation: stages in physical order, then the sensor."""
+
+    stages: dict[str, StageSpec] = Field(
+        min_length=1, description="By the name under which theta keeps their parameters."
+    )
+    sensor: list[Named] = Field(
+        default_factory=list, description="Noise, clipping, rounding, in order."
+    )
+
+
+class ObjectiveSpec(Strict):
+    """Weights of Eq. 12, by the paper's letters; 0 leaves a term out."""
+
+    gamma: float = Field(10.0, ge=0, description="Eq. 8, the physics.")
+    lambda_: float = Field(50.0, ge=0, alias="lambda", description="Eq. 9, the clear image.")
+    mu: float = Field(10.0, ge=0, description="Eq. 10, restored again.")
+    adversarial_clear: float = Field(1.0, ge=0, description="Eq. 11, D_g.")
+    adversarial_observation: float = Field(1.0, ge=0, description="Eq. 11, D_h.")
+    game: Literal["least_squares", "log"] = Field("least_squares", description="Form of Eq. 11.")
+    matched: bool = Field(
+        True, description="Re-generated observations pass the sensor before D_h sees them."
+    )
+    pool: NonNegativeInt = Field(50, description="Generated images each discriminator remembers.")
+
+
+class Optimiser(Strict):
+    """Adam for every player."""
+
+    lr: float = Field(2e-4, gt=0, description="Learning rate at the start.")
+    betas: tuple[float, float] = Field((0.5, 0.999), description="Adam's two decays.")
+    clip: float | None = Field(
+        None, gt=0, description="Greatest norm of the generator's gradient; none if empty."
+    )
+
+
+class Schedule(Strict):
+    """How long, and how the learning rate falls: constant, then linearly to zero."""
+
+    unit: Literal["steps", "epochs"] = Field("steps", description="What the two numbers count.")
+    constant: NonNegativeInt = Field(description="At the full learning rate.")
+    decay: NonNegativeInt = Field(description="On the way to zero.")
+
+
+class CheckpointSpec(Strict):
+    """What a run writes so that it can go on."""
+
+    every: PositiveInt = Field(500, description="Steps between two checkpoints.")
+    part_megabytes: PositiveInt | None = Field(
+        None, description="Write in parts of at most this size."
+    )
+    compact: bool = Field(
+        False,
+        description="Average and moments in half precision: smaller to carry, no longer exact.",
+    )
+
+
+class Training(Strict):
+    """The run."""
+
+    batch: PositiveInt = Field(8, description="Crops in one step.")
+    schedule: Schedule
+    ema: float = Field(0.999, ge=0, lt=1, description="Decay of the weights' moving average.")
+    precision: Literal["fp32", "bf16"] = Field(
+        "bf16", description="Of the networks' forward and backward passes; physics stays in fp32."
+    )
+    compile: bool = Field(False, description="Compile the networks; pays off on long runs.")
+    log_every: PositiveInt = Field(20, description="Steps between two lines of the log.")
+    validate_every: PositiveInt = Field(500, description="Steps between two validations.")
+    patience: PositiveInt = Field(
+        20, description="Steps in a row that may be skipped before the run stops with a diagnosis."
+    )
+    checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)
+
+
+class Recipe(Strict):
+    """An experiment, whole: data, physics, networks, objective, training."""
+
+    name: str = Field(description="What the weights will be called.")
+    description: str = Field("", description="One or two sentences for people.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Decides everything that is drawn.")
+    data: Data = Field(default_factory=Data)
+    physics: Physics
+    generator: Named = Field(description="The restorer G.")
+    discriminator: Named = Field(description="Of which D_g and D_h are one each.")
+    objective: ObjectiveSpec = Field(default_factory=ObjectiveSpec)
+    optimiser: Optimiser = Field(default_factory=Optimiser)
+    training: Training

@@ -1,0 +1,1 @@
+"""Training: one step, one loop, and everything that a run must remember."""

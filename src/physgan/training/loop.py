@@ -1,0 +1,255 @@
+"""The training loop, to be read from top to bottom: step, average, log, check, save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Generator, Tensor, nn
+from torch.optim import Adam
+
+from physgan.data.crops import ahead
+from physgan.data.pairs import Pair
+from physgan.data.synthesis import synthesise
+from physgan.errors import TrainingError
+from physgan.objective.objective import Objective
+from physgan.physics.compose import Degradation
+from physgan.training.ema import EMA
+from physgan.training.logs import Watcher
+from physgan.training.pool import ImagePool
+from physgan.training.schedule import learning_rate_factor
+from physgan.training.state import TrainState, load_checkpoint, save_checkpoint
+from physgan.training.step import CLEAR, OBSERVATION, Opponent, Player, adversarial_step
+from physgan.training.validate import validate
+
+GENERATOR = "generator"
+_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The numbers of a run; the recipe's schema says what each is for."""
+
+    seed: int
+    constant: int
+    """steps at the full learning rate"""
+    decay: int
+    """steps on the way to zero"""
+    lr: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    clip: float | None = None
+    ema: float = 0.999
+    pool: int = 50
+    precision: str = "fp32"
+    compile: bool = False
+    workers: int = 1
+    log_every: int = 20
+    validate_every: int = 500
+    checkpoint_every: int = 500
+    part_bytes: int | None = None
+    compact: bool = False
+    patience: int = 20
+
+    @property
+    def steps(self) -> int:
+        """Length of the run."""
+        return self.constant + self.decay
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a run stands when it ends."""
+
+    step: int
+    seconds: float
+    measured: Mapping[str, float]
+
+
+def fit(
+    networks: Mapping[str, nn.Module],
+    *,
+    stream: Callable[[int], Tensor],
+    pairs: Sequence[Pair],
+    degradation: Degradation,
+    objective: Objective,
+    plan: Plan,
+    folder: Path,
+    save_weights: Callable[[nn.Module, Outcome], None],
+    watchers: Callable[[int], Sequence[Watcher]],
+    resume: bool = False,
+    device: str = "auto",
+) -> Outcome:
+    """Trains `networks["generator"]` against the discriminators beside it.
+
+    Args:
+        networks: `generator`, and `clear` and `observation` where the objective gives them weight.
+        stream: clear crops by step, uint8 N×C×S×S.
+        pairs: what progress is measured on; may be empty.
+        degradation: physics and sensor.
+        objective: terms and weights.
+        plan: numbers of the run.
+        folder: where checkpoints go; it must exist.
+        save_weights: given the averaged generator and the outcome so far, at every checkpoint.
+        watchers: given the step at which the run begins, those who are told how it goes.
+        resume: goes on from the checkpoint in `folder`, if there is one.
+        device: `auto`, `cpu`, `cuda` or what else Fabric knows.
+
+    Returns:
+        Steps, time and the last measurement.
+
+    Raises:
+        TrainingError: the checkpoint does not fit, or steps are skipped without end.
+    """
+    fabric = Fabric(accelerator=device, devices=1, precision=_PRECISION[plan.precision])  # type: ignore[arg-type]
+    torch.manual_seed(plan.seed)
+    state, player, opponents = _players(fabric, networks, plan)
+    if resume:
+        load_checkpoint(folder, state, device=fabric.device)
+
+    with (
+        _watching(watchers(state.step)) as told,
+        closing(
+            ahead(stream, state.step, plan.steps, workers=plan.workers)  # type: ignore[type-var]
+        ) as batches,
+    ):
+        sums = _Sums()
+        measured: dict[str, float] = dict(state.measured)
+        began, before = time.monotonic(), state.seconds
+        for crops in batches:
+            factor = learning_rate_factor(state.step, constant=plan.constant, decay=plan.decay)
+            for optimiser in state.optimisers.values():
+                for group in optimiser.param_groups:
+                    group["lr"] = plan.lr * factor
+
+            x = crops.to(fabric.device, non_blocking=True)
+            batch = synthesise(x, degradation, generator=state.generators["synthesis"])
+            numbers = adversarial_step(
+                batch,
+                player,
+                opponents,
+                degradation=degradation,
+                objective=objective,
+                generator=state.generators["sensor"],
+                clip=plan.clip,
+                backward=fabric.backward,
+            )
+
+            state.step += 1
+            if numbers["skipped"]:
+                state.skipped += 1
+                state.skipped_in_a_row += 1
+                if state.skipped_in_a_row >= plan.patience:
+                    raise _diagnosis(numbers, state, plan)
+            else:
+                state.skipped_in_a_row = 0
+                state.ema.update(state.networks[GENERATOR], state.step - state.skipped - 1)
+                sums.add(numbers)
+            state.seconds = before + time.monotonic() - began
+            for watcher in told:
+                watcher.stepped(state.step)
+
+            last = state.step == plan.steps
+            if state.step % plan.log_every == 0 or last:
+                record = sums.means() | {"lr": plan.lr * factor, "skipped": state.skipped}
+                _tell(told, "train", state, record)
+                sums = _Sums()
+            if pairs and (state.step % plan.validate_every == 0 or last):
+                measured, pictures = validate(state.ema.module, pairs, device=fabric.device)  # type: ignore[arg-type]
+                state.measured = measured
+                _tell(told, "validation", state, measured)
+                for watcher in told:
+                    watcher.shown(state.step, pictures)
+            if state.step % plan.checkpoint_every == 0 or last:
+                state.seconds = before + time.monotonic() - began
+                save_checkpoint(folder, state, part_bytes=plan.part_bytes, compact=plan.compact)
+                save_weights(state.ema.module, Outcome(state.step, state.seconds, measured))
+    return Outcome(state.step, state.seconds, measured)
+
+
+def _players(
+    fabric: Fabric, networks: Mapping[str, nn.Module], plan: Plan
+) -> tuple[TrainState, Player, dict[str, Opponent]]:
+    """Networks on their device with optimisers, pools, average and generators, all fresh."""
+    choices = Generator().manual_seed(plan.seed + 3)
+    raw: dict[str, nn.Module] = {}
+    optimisers: dict[str, Adam] = {}
+    wrapped: dict[str, Player] = {}
+    pools: dict[str, ImagePool] = {}
+    for name, network in networks.items():
+        raw[name] = network.to(fabric.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        optimisers[name] = Adam(raw[name].parameters(), lr=plan.lr, betas=plan.betas, fused=True)
+        module = torch.compile(raw[name]) if plan.compile else raw[name]
+        prepared, optimiser = fabric.setup(module, optimisers[name])  # type: ignore[arg-type]
+        if name == GENERATOR:
+            wrapped[name] = Player(prepared, optimiser)
+        else:
+            pools[name] = ImagePool(plan.pool, generator=choices)
+            wrapped[name] = Opponent(prepared, optimiser, pools[name])
+    generators = {
+        "synthesis": Generator(fabric.device).manual_seed(plan.seed + 1),
+        "sensor": Generator(fabric.device).manual_seed(plan.seed + 2),
+        "pool": choices,
+    }
+    state = TrainState(raw, optimisers, pools, EMA(raw[GENERATOR], plan.ema), generators)
+    opponents = {name: player for name, player in wrapped.items() if isinstance(player, Opponent)}
+    if not opponents.keys() <= {CLEAR, OBSERVATION}:
+        raise ValueError(f"opponents are called '{CLEAR}' and '{OBSERVATION}', not {[*opponents]}")
+    return state, wrapped[GENERATOR], opponents
+
+
+class _Sums:
+    """Sums of a step's numbers over an interval of the log, kept on the device."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+        self.began = time.monotonic()
+        self.steps = 0
+
+    def add(self, numbers: Mapping[str, Tensor]) -> None:
+        self.steps += 1
+        for name, number in numbers.items():
+            if name != "skipped":
+                self.sums[name] = self.sums[name] + number if name in self.sums else number
+                self.counts[name] = self.counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        means["steps_per_second"] = self.steps / max(time.monotonic() - self.began, 1e-9)
+        return means
+
+
+def _tell(
+    watchers: Sequence[Watcher], kind: str, state: TrainState, numbers: Mapping[str, float]
+) -> None:
+    record = {"kind": kind, "step": state.step, "seconds": round(state.seconds, 2), **numbers}
+    for watcher in watchers:
+        watcher.told(record)
+
+
+@contextmanager
+def _watching(watchers: Sequence[Watcher]) -> Iterator[Sequence[Watcher]]:
+    try:
+        yield watchers
+    finally:
+        for watcher in watchers:
+            watcher.close()
+
+
+def _diagnosis(numbers: Mapping[str, Tensor], state: TrainState, plan: Plan) -> TrainingError:
+    named = {name: float(number) for name, number in numbers.items()}
+    broken = [name for name, value in named.items() if value != value or abs(value) == float("inf")]
+    listed = ", ".join(f"{name} {value:.4g}" for name, value in named.items() if name != "skipped")
+    return TrainingError(
+        f"training at step {state.step}",
+        expected="finite numbers",
+        got=f"{state.skipped_in_a_row} skipped steps in a row, {', '.join(broken)} not finite "
+        f"(last: {listed}; learning rate {plan.lr:g}, precision {plan.precision})",
+        remedy="Lower --optimiser.lr, set --optimiser.clip 1, or try --training.precision fp32; "
+        "the last checkpoint is from before.",
+    )

@@ -1,0 +1,154 @@
+"""One step of adversarial training under a physics: the generator's move, then each discriminator's.
+
+No logging, no files, no device choice: what goes in is a batch and the players, what comes out are
+named numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+
+from physgan.data.synthesis import Batch
+from physgan.objective.objective import Objective
+from physgan.physics.compose import Degradation
+from physgan.training.pool import ImagePool
+
+
+@dataclass
+class Player:
+    """A network with its optimiser."""
+
+    network: nn.Module
+    optimiser: Optimizer
+
+
+@dataclass
+class Opponent(Player):
+    """A discriminator with the history that it learns from."""
+
+    pool: ImagePool
+
+
+CLEAR = "clear"
+"""The discriminator D_g of clear images among the opponents."""
+OBSERVATION = "observation"
+"""The discriminator D_h of observations among the opponents."""
+
+
+def adversarial_step(
+    batch: Batch,
+    player: Player,
+    opponents: Mapping[str, Opponent],
+    *,
+    degradation: Degradation,
+    objective: Objective,
+    generator: Generator,
+    clip: float | None = None,
+    backward: Callable[[Tensor], object] = Tensor.backward,
+) -> dict[str, Tensor]:
+    """Trains all players on one batch.
+
+    The generator moves first, against frozen discriminators; then each discriminator moves, on
+    its pool's answer to what the generator made before its move.
+
+    Args:
+        batch: clear images, observations, and the parameters that join them.
+        player: the generator G.
+        opponents: the discriminators `clear` and `observation`; one that the objective gives no
+            weight may be absent.
+        degradation: `H` and its sensor.
+        objective: the terms and their weights.
+        generator: randomness of the sensor in matched re-degradation, on the device of `batch`.
+        clip: greatest norm of the generator's gradient.
+        backward: computes gradients from a loss; Fabric's where precision needs it.
+
+    Returns:
+        Detached numbers by name: the generator's terms, `total`, `gradient_norm`; for each
+        discriminator `d_NAME` (its loss), `d_NAME_real` and `d_NAME_fake` (the share of patches
+        it gets right); `skipped`, 1 where a number that is not finite stopped a move, whose
+        network and optimiser are then as they were. Where it was the generator's, no discriminator
+        moves and no pool takes its images.
+    """
+    x, y, theta = batch
+    d_clear, d_observation = opponents.get(CLEAR), opponents.get(OBSERVATION)
+
+    # Forward: restored, re-generated, what D_h sees of it, re-restored.
+    x_hat = player.network(y)
+    y_hat = degradation.operator(x_hat, theta) if objective.needs_y_hat else None
+    y_hat_seen = y_hat
+    if objective.matched and objective.weights.adversarial_observation and y_hat is not None:
+        y_hat_seen = degradation.sense(y_hat, theta, generator=generator)
+    x_hat2 = player.network(y_hat) if objective.needs_x_hat2 else None
+
+    # The generator's move.
+    with frozen(*(opponent.network for opponent in opponents.values())):
+        terms = objective.generator_terms(
+            x=x,
+            y=y,
+            x_hat=x_hat,
+            y_hat=y_hat,
+            y_hat_seen=y_hat_seen,
+            x_hat2=x_hat2,
+            d_clear=d_clear.network if d_clear else None,
+            d_observation=d_observation.network if d_observation else None,
+        )
+        total = objective.total(terms)
+        player.optimiser.zero_grad(set_to_none=True)
+        backward(total)
+    norm = nn.utils.clip_grad_norm_(
+        player.network.parameters(), clip if clip is not None else torch.inf
+    )
+    numbers = {name: term.detach() for name, term in terms.items()}
+    numbers |= {"total": total.detach(), "gradient_norm": norm.detach()}
+    numbers["skipped"] = torch.zeros(())
+    if not torch.isfinite(norm + total.detach()):
+        # Nothing that this batch made may reach weights, moments or pools.
+        player.optimiser.zero_grad(set_to_none=True)
+        numbers["skipped"] = torch.ones(())
+        return numbers
+    player.optimiser.step()
+
+    # Each discriminator's move.
+    fakes = {CLEAR: (x, x_hat), OBSERVATION: (y, y_hat_seen)}
+    for name, opponent in opponents.items():
+        real, fake = fakes[name]
+        if fake is None:
+            continue
+        made = opponent.pool.exchange(fake)
+        # One pass for both: no layer of a discriminator mixes images of a batch.
+        logits_real, logits_fake = opponent.network(torch.cat([real, made])).chunk(2)
+        loss = objective.adversarial.discriminator(logits_real, logits_fake)
+        opponent.optimiser.zero_grad(set_to_none=True)
+        backward(loss)
+        undecided = objective.adversarial.boundary
+        numbers[f"d_{name}"] = loss.detach()
+        numbers[f"d_{name}_real"] = (logits_real.detach() > undecided).float().mean()
+        numbers[f"d_{name}_fake"] = (logits_fake.detach() < undecided).float().mean()
+        if torch.isfinite(nn.utils.get_total_norm(_gradients(opponent.network)) + loss.detach()):
+            opponent.optimiser.step()
+        else:
+            opponent.optimiser.zero_grad(set_to_none=True)
+            numbers["skipped"] = torch.ones(())
+    return numbers
+
+
+@contextmanager
+def frozen(*networks: nn.Module) -> Iterator[None]:
+    """Lets gradients pass through networks without being computed for their weights."""
+    for network in networks:
+        network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.requires_grad_(True)
+
+
+def _gradients(network: nn.Module) -> list[Tensor]:
+    return [p.grad for p in network.parameters() if p.grad is not None]

@@ -1,0 +1,96 @@
+"""The shapes that everything else is built on: protocols and aliases, nothing that computes.
+
+Images are float32 tensors N×C×H×W in [0, 1] wherever one room hands them to another. `x` is clear,
+`y` observed, `theta` the physical parameters that made `y` from `x`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+Theta: TypeAlias = "Mapping[str, Tensor]"
+"""Parameters of one operator: flat, every tensor with the batch as its first dimension."""
+
+ChainTheta: TypeAlias = "Mapping[str, Theta]"
+"""Parameters of a chain, nested by stage: `theta["blur"]["kernel"]`, `theta["sensor"]["sigma"]`.
+
+On disk it is a safetensors file whose names join stage and parameter by a dot: `blur.kernel`.
+"""
+
+
+@runtime_checkable
+class Operator(Protocol):
+    """The physics `H`: deterministic, differentiable in `x` and `theta`, without state.
+
+    The same `x` and `theta` always give the same result, image `i` of the result depends on image
+    `i` of `x` and row `i` of `theta` alone, and nothing is kept between calls.
+    """
+
+    scale: int
+    """How many times larger `x` is than `H(x, theta)`: 1 unless the physics takes samples away."""
+
+    def __call__(self, x: Tensor, theta: Theta, /) -> Tensor: ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Draws the parameters of one operator for a batch of clear images.
+
+    Drawing and applying are apart, so that a draw can be kept, looked at and replayed.
+    """
+
+    def sample(self, x: Tensor, /, *, generator: Generator) -> Theta:
+        """One row of parameters for each image of `x` (N×C×H×W), on the device of `x`.
+
+        Most samplers read only how many images there are, their size and their device; a sampler
+        of depth may look at the pictures. The generator is the caller's, on the device of `x`.
+        """
+        ...
+
+
+@runtime_checkable
+class Sensor(Protocol):
+    """What the camera does after `H`: noise, clipping, rounding. Random, but only by `generator`."""
+
+    def __call__(self, y: Tensor, theta: Theta, /, *, generator: Generator) -> Tensor: ...
+
+
+@runtime_checkable
+class RestoreFn(Protocol):
+    """Everything that restores: a network, an exported graph, a classical method.
+
+    `restore` pads, tiles, batches and streams by these attributes and asks for no others.
+    """
+
+    @property
+    def channels(self) -> int:
+        """Channels of `y` and of the result."""
+        ...
+
+    @property
+    def scale(self) -> int:
+        """How many times larger the result is than `y`."""
+        ...
+
+    @property
+    def multiple_of(self) -> int:
+        """Height and width of `y` must be multiples of this."""
+        ...
+
+    @property
+    def receptive_field(self) -> int | None:
+        """Side, in pixels of `y`, of the square that one result pixel depends on; None: unbounded."""
+        ...
+
+    @property
+    def global_statistics(self) -> bool:
+        """Whether a result pixel depends on statistics of the whole image."""
+        ...
+
+    def __call__(self, y: Tensor, /) -> Tensor:
+        """Restores `y`, N×C×h×w in [0, 1], to N×C×(scale·h)×(scale·w) in [0, 1]."""
+        ...

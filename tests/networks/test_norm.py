@@ -1,0 +1,38 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from physgan.networks import InstanceNorm
+
+
+def features(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@given(n=st.integers(1, 3), c=st.integers(1, 4), height=st.integers(1, 9), width=st.integers(2, 9))
+def test_is_the_formula(n: int, c: int, height: int, width: int) -> None:
+    x = 3 + 2 * features(n, c, height, width)
+    mean = x.mean(dim=(2, 3), keepdim=True)
+    variance = (x - mean).square().mean(dim=(2, 3), keepdim=True)
+    torch.testing.assert_close(InstanceNorm(c)(x), (x - mean) / (variance + 1e-5).sqrt())
+
+
+def test_has_neither_parameters_nor_state() -> None:
+    assert not InstanceNorm(3).state_dict()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_statistics_are_float32_and_the_type_is_kept(dtype: torch.dtype) -> None:
+    # A large mean: sums and squares in half precision would overflow or lose every digit.
+    x = (300 + 20 * features(2, 3, 32, 32)).to(dtype)
+    exact = InstanceNorm(3)(x.double())
+    with torch.autocast("cpu", torch.bfloat16):
+        result = InstanceNorm(3)(x)
+    assert result.dtype == dtype
+    torch.testing.assert_close(result.double(), exact, rtol=torch.finfo(dtype).eps, atol=1e-4)
+
+
+def test_gradients() -> None:
+    x = features(2, 2, 3, 4).requires_grad_()
+    assert torch.autograd.gradcheck(InstanceNorm(2), (x,))

@@ -23,6 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield beside
         with beside.open("rb") as file:
             os.fsync(file.fileno())
+        beside.chmod(0o666 & ~_umask())  # some writers make files that only their owner can read
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -33,6 +34,13 @@ def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text, whole or not at all."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def _umask() -> int:
+    """The process's mask of permissions, which can be read only by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _sync_folder(folder: Path) -> None:

@@ -54,7 +54,7 @@ class Sampler(Protocol):
 
 @runtime_checkable
 class Sensor(Protocol):
-    """What the camera does after `H`: noise, clipping, rounding. Random, but only by `generator`."""
+    """What the camera does after `H`: noise, clipping, rounding. Random by `generator` alone."""
 
     def __call__(self, y: Tensor, theta: Theta, /, *, generator: Generator) -> Tensor: ...
 
@@ -83,7 +83,7 @@ class RestoreFn(Protocol):
 
     @property
     def receptive_field(self) -> int | None:
-        """Side, in pixels of `y`, of the square that one result pixel depends on; None: unbounded."""
+        """Side in pixels of the square of `y` that a result pixel depends on; None: unbounded."""
         ...
 
     @property

@@ -23,42 +23,45 @@ TAKES_OVERRIDES = True
 
 @dataclass
 class Arguments:
-    """Train a restorer from a recipe.
-
-    Every field of the recipe can be overridden after the arguments below, by its dotted name:
-    --data.train PICTURES --training.batch 4 --objective.lambda 100. `physgan train RECIPE --fields`
-    lists them.
-    """
+    """Train a restorer from a recipe."""
 
     recipe: Annotated[str, tyro.conf.Positional]
     """A YAML file, or the name of a shipped recipe."""
-    output: Path | None = None
-    """Folder of the run; it will hold weights.safetensors, card.md, log.jsonl and the checkpoint."""
+    output: Path
+    """Folder of the run: weights.safetensors, card.md, log.jsonl, checkpoint and recipe."""
     resume: bool = False
     """Go on from the checkpoint in the folder, exactly where it was written."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     tensorboard: bool = False
     """Also log to TensorBoard, with pictures, below the run's folder."""
-    fields: bool = False
-    """List the recipe's fields with defaults and end."""
     json: bool = False
     """Print the outcome as one line of JSON."""
 
 
+def describe() -> str:
+    """What `--help` says: the shipped recipes, and every field that can be overridden."""
+    from physgan.recipes.load import field_lines, shipped_recipes
+
+    return "\n".join(
+        [
+            "Train a restorer from a recipe.",
+            "",
+            f"Shipped recipes: {', '.join(shipped_recipes())}.",
+            "",
+            "Any field of the recipe can be overridden after the options, by its dotted name,",
+            "such as --data.train PICTURES --training.batch 4 --objective.lambda 100:",
+            "",
+            *field_lines(),
+        ]
+    )
+
+
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
-    from physgan.errors import RecipeError
-    from physgan.recipes.load import field_lines, load_recipe
+    from physgan.recipes.load import load_recipe
 
-    if arguments.fields:
-        print("\n".join(field_lines()))
-        return 0
     recipe = load_recipe(arguments.recipe, overrides)
-    if arguments.output is None:
-        raise RecipeError(
-            "run folder", expected="--output FOLDER", got="nothing", remedy="Name a new folder."
-        )
     folder = arguments.output
 
     from physgan.recipes.experiment import LOG, WEIGHTS, train_recipe

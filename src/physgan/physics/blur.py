@@ -66,7 +66,8 @@ def blur(
     # rows and l - 1 columns, which are not part of the result.
     size = [_fast_length(padded.shape[-2]), _fast_length(padded.shape[-1])]
     spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(kernel, s=size)[:, None]
-    return torch.fft.irfft2(spectrum, s=size)[..., k - 1 : k - 1 + h, l - 1 : l - 1 + w]
+    result: Tensor = torch.fft.irfft2(spectrum, s=size)
+    return result[..., k - 1 : k - 1 + h, l - 1 : l - 1 + w]
 
 
 class Blur:

@@ -30,7 +30,8 @@ def round_levels(y: Tensor, bits: int = 8) -> Tensor:
     The straight-through gradient keeps what stands behind a rounded image trainable.
     """
     steps = 2**bits - 1
-    return y + (torch.round(y * steps) / steps - y).detach()
+    change: Tensor = torch.round(y * steps) / steps - y
+    return y + change.detach()
 
 
 class SensorStage(Protocol):

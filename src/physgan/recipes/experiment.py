@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from physgan.data.crops import CropStream, centre_crop
 from physgan.data.pairs import Pair, drawn_pairs, read_pairs
@@ -31,7 +31,7 @@ from physgan.training.loop import GENERATOR, Outcome, Plan, fit
 from physgan.training.state import MANIFEST
 from physgan.training.step import CLEAR, OBSERVATION
 from physgan.weights.card import card
-from physgan.weights.file import WeightsInfo, save_weights
+from physgan.weights.file import JSON, WeightsInfo, save_weights
 
 RECIPE = "recipe.yaml"
 WEIGHTS = "weights.safetensors"
@@ -99,7 +99,13 @@ def train_recipe(
     def save(network: nn.Module, outcome: Outcome) -> None:
         info = _info(recipe, network, outcome, len(train.indices))
         save_weights(folder / WEIGHTS, network.state_dict(), info)
-        write_text(folder / CARD, card(info))
+        text = card(
+            info,
+            title=recipe.name,
+            parameters=sum(p.numel() for p in network.parameters()),
+            size=(folder / WEIGHTS).stat().st_size,
+        )
+        write_text(folder / CARD, text)
 
     return fit(
         networks,
@@ -116,7 +122,7 @@ def train_recipe(
     )
 
 
-def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Any]]]:
+def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Tensor]]]:
     data = recipe.data
     if data.train is None:
         raise RecipeError(
@@ -126,11 +132,10 @@ def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Any]]]:
             remedy="Name it: --data.train FOLDER.",
         )
     pictures = open_pictures(data.train, channels=data.channels)
-    if data.pairs is not None:
-        indices, held = range(len(pictures)), []
-    else:
-        kept, out = hold_out(pictures, data.hold_out, seed=recipe.seed)
-        indices, held = kept, out  # type: ignore[assignment]
+    indices: Sequence[int] = range(len(pictures))
+    held: Sequence[int] = ()
+    if data.pairs is None:
+        indices, held = hold_out(pictures, data.hold_out, seed=recipe.seed)
     stream = CropStream(
         pictures, indices, data.crop, recipe.training.batch, recipe.seed, data.fit, data.augment
     )
@@ -139,7 +144,7 @@ def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Any]]]:
 
 
 def _pairs(
-    data: Data, held: list[tuple[str, Any]], degradation: Degradation, seed: int
+    data: Data, held: list[tuple[str, Tensor]], degradation: Degradation, seed: int
 ) -> list[Pair]:
     if data.pairs is not None:
         return read_pairs(data.pairs.degraded, data.pairs.clean, channels=data.channels)
@@ -223,7 +228,7 @@ def _info(recipe: Recipe, network: nn.Module, outcome: Outcome, pictures: int) -
     arguments |= {"channels": recipe.data.channels}
     if network.scale != 1:
         arguments |= {"scale": int(network.scale)}  # type: ignore[arg-type]
-    measured = {
+    measured: dict[str, JSON] = {
         "protocol": "rgb, 8 bits, " + ("given pairs" if recipe.data.pairs else "held-out crops"),
         "steps": outcome.step,
         "hours": round(outcome.seconds / 3600, 3),

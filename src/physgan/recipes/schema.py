@@ -21,7 +21,7 @@ class Component(Strict):
     """
 
     name: str = Field(
-        description="A name that physgan knows, or `module:attribute`, or `path/to/file.py:attribute`."
+        description="A name that physgan knows, `module:attribute` or `path/to/file.py:attribute`."
     )
     arguments: dict[str, Any] = Field(
         default_factory=dict,

@@ -227,7 +227,8 @@ class _Sums:
 def _tell(
     watchers: Sequence[Watcher], kind: str, state: TrainState, numbers: Mapping[str, float]
 ) -> None:
-    record = {"kind": kind, "step": state.step, "seconds": round(state.seconds, 2), **numbers}
+    record: dict[str, float | int | str] = {"kind": kind, "step": state.step}
+    record |= {"seconds": round(state.seconds, 2), **numbers}
     for watcher in watchers:
         watcher.told(record)
 

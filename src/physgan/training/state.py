@@ -1,8 +1,8 @@
 """Everything that a run must remember, and its checkpoints.
 
 A checkpoint is a manifest, `checkpoint.json`, and the parts that it names: one safetensors file cut
-into pieces of a chosen size. The manifest is renamed into place after all parts are on the disk, and
-the parts of the checkpoint before are removed after that: a kill at any moment leaves one whole
+into pieces of a chosen size. The manifest is renamed into place when all parts are on the disk, and
+the parts of the checkpoint before it are removed after that: a kill at any moment leaves one whole
 checkpoint.
 """
 

@@ -1,4 +1,4 @@
-"""One step of adversarial training under a physics: the generator's move, then each discriminator's.
+"""One step of adversarial training under a physics: the generator moves, then each discriminator.
 
 No logging, no files, no device choice: what goes in is a batch and the players, what comes out are
 named numbers.

@@ -8,6 +8,7 @@ that each crop was cut from; its header carries `format`, `seed` and `origin_cou
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -77,7 +78,7 @@ def write_shards(
             crops of one original follow each other.
         folder: where `crops-00000.safetensors`, … are written; it must exist.
         seed: what the crops were drawn with, for the header.
-        shard_bytes: upper bound of one shard's pixels; at least one crop goes into each.
+        shard_bytes: upper bound of one shard's pixels; at least one original goes into each.
     """
     rows: list[Tensor] = []
     origins: list[int] = []
@@ -92,14 +93,14 @@ def write_shards(
             save_file(tensors, beside, header)
         return path, len(rows)
 
-    for origin, crop in crops:
-        # A shard ends only between originals, so that none lies on both sides of a hold-out.
-        full = rows and (len(rows) + 1) * crop.numel() > shard_bytes
-        if full and origin != origins[-1]:
+    # A shard ends only between originals, so that none lies on both sides of a hold-out.
+    for origin, members in groupby(crops, key=lambda item: item[0]):
+        new = [crop for _, crop in members]
+        if rows and (len(rows) + len(new)) * new[0].numel() > shard_bytes:
             yield flush()
             rows, origins, number = [], [], number + 1
-        rows.append(crop)
-        origins.append(origin)
+        rows += new
+        origins += [origin] * len(new)
     if rows:
         yield flush()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -16,10 +17,23 @@ _FORMAT = "physgan-theta-1"
 
 
 def save_theta(path: Path, theta: ChainTheta) -> None:
-    """Writes nested parameters; stage and parameter are joined by a dot: `blur.kernel`."""
-    flat = {f"{stage}.{name}": t for stage, part in theta.items() for name, t in part.items()}
+    """Writes nested parameters; stage and parameter are joined by a dot: `blur.kernel`.
+
+    Raises:
+        ThetaError: the name of a stage has a dot, and could not be told from the parameter's.
+    """
+    if dotted := [stage for stage in theta if "." in stage]:
+        raise ThetaError(
+            "theta to be written", expected="stages without a dot in their names", got=dotted[0]
+        )
+    # Clones, since safetensors refuses tensors that share memory, as slices of a batch do.
+    flat = {
+        f"{stage}.{name}": tensor.detach().clone(memory_format=torch.contiguous_format)
+        for stage, part in theta.items()
+        for name, tensor in part.items()
+    }
     with replacing(path) as beside:
-        save_file({k: t.contiguous() for k, t in flat.items()}, beside, {"format": _FORMAT})
+        save_file(flat, beside, {"format": _FORMAT})
 
 
 def load_theta(path: Path) -> dict[str, dict[str, Tensor]]:

@@ -69,6 +69,9 @@ class UNet(nn.Module):
                 expected="as many numbers of blocks as widths, at least one",
                 got=f"{len(blocks)} and {len(widths)}",
             )
+        for width, count in zip(widths, blocks, strict=True):
+            check_arguments(widths=width)
+            check_arguments(blocks=count, at_least=0)
         super().__init__()
         self.channels: int = channels
         self.scale: int = scale

@@ -19,6 +19,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from physgan.errors import ShapeError, ThetaError, nearest
+from physgan.physics.checks import check_range, parameter
 from physgan.physics.draw import uniform
 from physgan.types import Theta
 
@@ -40,19 +41,23 @@ def blur(
 
     Args:
         x: images, N×C×H×W.
-        kernel: kernels, N×k×l, k and l odd; row n blurs all channels of image n.
+        kernel: kernels, N×k×l, k and l odd; row n blurs all channels of image n. They are taken
+            in the type of `x`.
         boundary: what lies outside the picture, see above.
         method: `direct` sums products, `fft` multiplies spectra; `auto` takes the faster. They
             differ by rounding alone.
 
     Returns:
-        Blurred images of the shape of `x`.
+        Blurred images of the shape and type of `x`.
 
     Raises:
+        ThetaError: no such boundary.
         ShapeError: `x` or `kernel` has a wrong shape, or the picture is smaller than the boundary
             that the kernel needs.
     """
+    _check_boundary(boundary)
     _check_shapes(x, kernel, boundary)
+    kernel = kernel.to(x.dtype)
     n, c, h, w = x.shape
     k, l = kernel.shape[-2:]  # noqa: E741
     mode = "constant" if boundary == "zero" else boundary
@@ -66,8 +71,8 @@ def blur(
     # rows and l - 1 columns, which are not part of the result.
     size = [_fast_length(padded.shape[-2]), _fast_length(padded.shape[-1])]
     spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(kernel, s=size)[:, None]
-    result: Tensor = torch.fft.irfft2(spectrum, s=size)
-    return result[..., k - 1 : k - 1 + h, l - 1 : l - 1 + w]
+    whole: Tensor = torch.fft.irfft2(spectrum, s=size)
+    return whole[..., k - 1 : k - 1 + h, l - 1 : l - 1 + w]
 
 
 class Blur:
@@ -76,17 +81,11 @@ class Blur:
     scale = 1
 
     def __init__(self, boundary: Boundary = "reflect") -> None:
-        if boundary not in get_args(Boundary):
-            raise ThetaError(
-                "boundary of a blur",
-                expected=f"one of {', '.join(get_args(Boundary))}",
-                got=repr(boundary),
-                remedy=nearest(str(boundary), get_args(Boundary)),
-            )
+        _check_boundary(boundary)
         self.boundary: Boundary = boundary
 
     def __call__(self, x: Tensor, theta: Theta) -> Tensor:
-        return blur(x, theta["kernel"], boundary=self.boundary)
+        return blur(x, parameter(theta, "kernel", of="blur"), boundary=self.boundary)
 
 
 class DiscKernels:
@@ -98,7 +97,7 @@ class DiscKernels:
     """
 
     def __init__(self, radius: tuple[float, float] = (0.0, 4.0)) -> None:
-        _check_range("radius of a disc", radius, least=0.0)
+        check_range("radius of a disc", radius)
         self.radius = radius
         self.side = 2 * math.ceil(radius[1] - 0.5) + 1 if radius[1] > 0.5 else 1
 
@@ -122,7 +121,7 @@ class MotionKernels:
     steps = 64
 
     def __init__(self, size: tuple[float, float] = (5.0, 21.0)) -> None:
-        _check_range("size of a motion kernel", size, least=1.0)
+        check_range("size of a motion kernel", size, least=1.0)
         self.size = size
         self.side = 2 * math.ceil((size[1] - 1) / 2) + 1
 
@@ -240,10 +239,13 @@ def _check_shapes(x: Tensor, kernel: Tensor, boundary: Boundary) -> None:
         )
 
 
-def _check_range(what: str, bounds: tuple[float, float], *, least: float) -> None:
-    if not least <= bounds[0] <= bounds[1] < math.inf:
+def _check_boundary(boundary: str) -> None:
+    if boundary not in get_args(Boundary):
         raise ThetaError(
-            what, expected=f"{least:g} <= least <= greatest", got=f"{bounds[0]:g} to {bounds[1]:g}"
+            "boundary of a blur",
+            expected=f"one of {', '.join(get_args(Boundary))}",
+            got=repr(boundary),
+            remedy=nearest(str(boundary), get_args(Boundary)),
         )
 
 

@@ -24,10 +24,10 @@ class Chain:
     """Operators one after another; theta is nested by their names."""
 
     def __init__(self, operators: Mapping[str, Operator]) -> None:
-        if not operators or SENSOR in operators:
+        if not operators or SENSOR in operators or any("." in name for name in operators):
             raise ThetaError(
                 "stages of a chain",
-                expected=f"at least one, none of them called '{SENSOR}'",
+                expected=f"at least one, none called '{SENSOR}' nor with a dot in its name",
                 got=", ".join(operators) or "none",
             )
         self.operators = dict(operators)

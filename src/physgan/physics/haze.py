@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from physgan.errors import ShapeError, ThetaError
+from physgan.physics.checks import check_range, parameter
 from physgan.physics.draw import smooth_field, uniform
 from physgan.types import Theta
 
@@ -19,15 +20,17 @@ def haze(x: Tensor, transmission: Tensor, airlight: Tensor) -> Tensor:
 
     Args:
         x: images, N×C×H×W.
-        transmission: share of the light that arrives, N×1×H×W in [0, 1].
-        airlight: colour of the haze, N×C in [0, 1].
+        transmission: share of the light that arrives, N×1×H×W in [0, 1], taken in the type of `x`.
+        airlight: colour of the haze, N×C in [0, 1], taken in the type of `x`.
 
     Returns:
-        Hazy images of the shape of `x`.
+        Hazy images of the shape and type of `x`.
 
     Raises:
         ShapeError: the shapes do not belong together.
     """
+    if x.ndim != 4:
+        raise ShapeError("images of a haze", expected="N×C×H×W", got=f"shape {tuple(x.shape)}")
     n, c, h, w = x.shape
     if transmission.shape != (n, 1, h, w):
         raise ShapeError(
@@ -41,8 +44,8 @@ def haze(x: Tensor, transmission: Tensor, airlight: Tensor) -> Tensor:
             "airlight of a haze", expected=f"N×C, {(n, c)}", got=f"{tuple(airlight.shape)}"
         )
     # A + (x - A) t has one product less and the same gradients.
-    a = airlight[:, :, None, None]
-    return a + (x - a) * transmission
+    a = airlight.to(x.dtype)[:, :, None, None]
+    return a + (x - a) * transmission.to(x.dtype)
 
 
 def transmission_of(depth: Tensor, beta: Tensor) -> Tensor:
@@ -56,7 +59,8 @@ class Haze:
     scale = 1
 
     def __call__(self, x: Tensor, theta: Theta) -> Tensor:
-        return haze(x, theta["transmission"], theta["airlight"])
+        transmission = parameter(theta, "transmission", of="haze")
+        return haze(x, transmission, parameter(theta, "airlight", of="haze"))
 
 
 class DrawnHaze:
@@ -74,12 +78,9 @@ class DrawnHaze:
         airlight: tuple[float, float] = (0.7, 1.0),
         tint: float = 0.05,
     ) -> None:
-        if not 0 <= beta[0] <= beta[1] or not 0 <= airlight[0] <= airlight[1] <= 1 or tint < 0:
-            raise ThetaError(
-                "ranges of a drawn haze",
-                expected="0 <= least <= greatest, airlight within [0, 1], tint not negative",
-                got=f"beta {beta}, airlight {airlight}, tint {tint}",
-            )
+        check_range("beta of a haze", beta)
+        check_range("airlight of a haze", airlight, greatest=1.0)
+        check_range("tint of a haze", (0.0, tint))
         self.beta, self.airlight, self.tint = beta, airlight, tint
 
     def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
@@ -89,11 +90,13 @@ class DrawnHaze:
         share = uniform(n, (0.2, 0.8), generator=generator)[:, None, None, None]
         # The top of a picture is usually far away.
         plane = torch.linspace(1, 0, h, device=x.device)[None, None, :, None]
+        depth = share * plane + (1 - share) * hills
+        depth = depth / depth.amax(dim=(-2, -1), keepdim=True)
         beta = uniform(n, self.beta, generator=generator)
         level = uniform(n, self.airlight, generator=generator)[:, None]
         tint = uniform(n * c, (-self.tint, self.tint), generator=generator).reshape(n, c)
         return {
-            "transmission": transmission_of(share * plane + (1 - share) * hills, beta),
+            "transmission": transmission_of(depth, beta),
             "airlight": (level + tint).clamp(0, 1),
         }
 
@@ -101,7 +104,8 @@ class DrawnHaze:
 def check_haze(theta: Theta) -> None:
     """Raises ThetaError unless transmission and airlight lie in [0, 1]."""
     for name in ("transmission", "airlight"):
-        low, high = float(theta[name].min()), float(theta[name].max())
+        values = parameter(theta, name, of="haze")
+        low, high = float(values.min()), float(values.max())
         if not (low >= 0 and high <= 1):
             raise ThetaError(
                 f"{name} of a haze",

@@ -13,13 +13,24 @@ from typing import Protocol
 import torch
 from torch import Generator, Tensor
 
-from physgan.errors import ThetaError
+from physgan.errors import ShapeError, ThetaError
+from physgan.physics.checks import check_range, parameter
 from physgan.physics.draw import uniform
 from physgan.types import Theta
 
 
 def add_noise(y: Tensor, sigma: Tensor, *, generator: Generator) -> Tensor:
-    """Adds white Gaussian noise: y N×C×H×W in [0, 1], sigma N in units of the full range."""
+    """Adds white Gaussian noise: y N×C×H×W in [0, 1], sigma N in units of the full range.
+
+    Raises:
+        ShapeError: not one sigma for each image.
+    """
+    if sigma.shape != y.shape[:1]:
+        raise ShapeError(
+            "sigma of the noise",
+            expected=f"N, one for each of {y.shape[0]} images",
+            got=f"shape {tuple(sigma.shape)}",
+        )
     noise = torch.randn(y.shape, generator=generator, device=y.device, dtype=y.dtype)
     return y + sigma.to(y.dtype)[:, None, None, None] * noise
 
@@ -30,8 +41,9 @@ def round_levels(y: Tensor, bits: int = 8) -> Tensor:
     The straight-through gradient keeps what stands behind a rounded image trainable.
     """
     steps = 2**bits - 1
-    change: Tensor = torch.round(y * steps) / steps - y
-    return y + change.detach()
+    levels: Tensor = (torch.round(y * steps) / steps).detach()
+    # The bracket is zero but for its gradient: the sum is exactly on a level.
+    return levels + (y - y.detach())
 
 
 class SensorStage(Protocol):
@@ -49,19 +61,14 @@ class Noise:
     """
 
     def __init__(self, sigma: tuple[float, float] = (0.0, 0.1)) -> None:
-        if not 0 <= sigma[0] <= sigma[1]:
-            raise ThetaError(
-                "sigma of the noise",
-                expected="0 <= least <= greatest, 0.1 being a tenth of the full range",
-                got=f"{sigma[0]:g} to {sigma[1]:g}",
-            )
+        check_range("sigma of the noise, in units of the full range", sigma)
         self.sigma = sigma
 
     def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
         return {"sigma": uniform(x.shape[0], self.sigma, generator=generator)}
 
     def __call__(self, y: Tensor, theta: Theta, *, generator: Generator) -> Tensor:
-        return add_noise(y, theta["sigma"], generator=generator)
+        return add_noise(y, parameter(theta, "sigma", of="sensor with noise"), generator=generator)
 
 
 class Clip:

@@ -1,0 +1,40 @@
+"""What every physics refuses before it computes: missing parameters and impossible ranges."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from physgan.errors import ThetaError, nearest
+from physgan.types import Theta
+
+
+def parameter(theta: Theta, name: str, *, of: str) -> Tensor:
+    """One parameter out of theta.
+
+    Raises:
+        ThetaError: theta has no parameter of that name.
+    """
+    try:
+        return theta[name]
+    except KeyError:
+        raise ThetaError(
+            f"theta of a {of}",
+            expected=f"a parameter '{name}'",
+            got=f"parameters {', '.join(theta) or 'none'}",
+            remedy=nearest(name, theta) if theta else "",
+        ) from None
+
+
+def check_range(
+    what: str, bounds: tuple[float, float], *, least: float = 0.0, greatest: float = math.inf
+) -> None:
+    """Raises ThetaError unless `least <= bounds[0] <= bounds[1] <= greatest`, and all is finite."""
+    if not (least <= bounds[0] <= bounds[1] <= greatest and bounds[1] < math.inf):
+        limit = f" <= {greatest:g}" if greatest < math.inf else ""
+        raise ThetaError(
+            what,
+            expected=f"{least:g} <= least <= greatest{limit}",
+            got=f"{bounds[0]:g} to {bounds[1]:g}",
+        )

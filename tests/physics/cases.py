@@ -1,0 +1,142 @@
+"""The table of operators that every law of physics is tested on: a new physics is one line here."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import torch
+from torch import Generator, Tensor
+
+from physgan.physics.blur import Blur, DefocusMotionKernels, DiscKernels, MotionKernels
+from physgan.physics.compose import Degradation, Stage
+from physgan.physics.haze import DrawnHaze, Haze
+
+AnyTheta: TypeAlias = Mapping[str, Any]
+"""Theta of one operator or, nested once more, of a chain."""
+
+
+class AnyOperator(Protocol):
+    """An operator or a chain."""
+
+    scale: int
+
+    def __call__(self, x: Tensor, theta: Any, /) -> Tensor: ...
+
+
+class AnySampler(Protocol):
+    """What draws the theta of an operator or of a chain."""
+
+    def sample(self, x: Tensor, /, *, generator: Generator) -> AnyTheta: ...
+
+
+class Case(NamedTuple):
+    """One operator with all that the laws ask for."""
+
+    name: str
+    operator: AnyOperator
+    sampler: AnySampler
+    neutral: Callable[[Tensor], AnyTheta] | None
+    """theta at which the operator leaves `x` as it is; None: there is none"""
+    linear: bool
+    """whether the operator is linear in `x`"""
+
+    def draw(
+        self,
+        *,
+        n: int = 2,
+        channels: int = 3,
+        size: tuple[int, int] = (12, 14),
+        dtype: torch.dtype = torch.float64,
+        seed: int = 0,
+    ) -> tuple[Tensor, AnyTheta]:
+        """Images in [0, 1] and parameters for them from the operator's own sampler."""
+        generator = Generator().manual_seed(seed)
+        x = torch.rand(n, channels, *size, generator=generator, dtype=dtype)
+        theta = self.sampler.sample(x, generator=generator)
+        return x, on_tensors(lambda t: t.to(dtype), theta)
+
+
+def on_tensors(change: Callable[[Tensor], Tensor], theta: AnyTheta) -> dict[str, Any]:
+    """Theta with every tensor changed, however deep it is nested."""
+    return {
+        k: change(v) if isinstance(v, Tensor) else on_tensors(change, v) for k, v in theta.items()
+    }
+
+
+def rows(theta: AnyTheta, which: slice) -> dict[str, Any]:
+    """The parameters of some images of a batch."""
+    return on_tensors(lambda t: t[which], theta)
+
+
+def tensors(theta: AnyTheta) -> dict[str, Tensor]:
+    """All tensors of theta by their dotted names."""
+    flat: dict[str, Tensor] = {}
+    for name, value in theta.items():
+        if isinstance(value, Tensor):
+            flat[name] = value
+        else:
+            flat |= {f"{name}.{inner}": t for inner, t in tensors(value).items()}
+    return flat
+
+
+def _delta(x: Tensor) -> dict[str, Tensor]:
+    kernel = torch.zeros(len(x), 3, 5, dtype=x.dtype)
+    kernel[:, 1, 2] = 1
+    return {"kernel": kernel}
+
+
+def _clear_air(x: Tensor) -> dict[str, Tensor]:
+    return {
+        "transmission": torch.ones_like(x[:, :1]),
+        "airlight": torch.full_like(x[:, :, 0, 0], 0.8),
+    }
+
+
+_haze_blur = Degradation(
+    {"haze": Stage(Haze(), DrawnHaze()), "blur": Stage(Blur(), DiscKernels((0.0, 2.4)))}
+)
+_blur_blur = Degradation(
+    {
+        "lens": Stage(Blur("replicate"), DiscKernels((0.0, 1.4))),
+        "hand": Stage(Blur("circular"), MotionKernels((3.0, 5.0))),
+    }
+)
+
+# Kernels of 5×5 are convolved directly, those of 19×19 and 21×21 by FFT.
+CASES = [
+    Case("blur, reflect", Blur("reflect"), DiscKernels((0.0, 2.4)), _delta, linear=True),
+    Case("blur, replicate", Blur("replicate"), MotionKernels((3.0, 5.0)), _delta, linear=True),
+    Case("blur, circular", Blur("circular"), MotionKernels((1.0, 5.0)), _delta, linear=True),
+    Case("blur, zero", Blur("zero"), DiscKernels((0.0, 2.4)), _delta, linear=True),
+    Case("wide blur, reflect", Blur("reflect"), MotionKernels((5, 19)), _delta, linear=True),
+    Case("wide blur, replicate", Blur("replicate"), MotionKernels(), _delta, linear=True),
+    Case(
+        "wide blur, circular",
+        Blur("circular"),
+        DefocusMotionKernels((0, 3.4), (5, 13)),
+        _delta,
+        linear=True,
+    ),
+    Case("wide blur, zero", Blur("zero"), MotionKernels(), _delta, linear=True),
+    Case("haze", Haze(), DrawnHaze(), _clear_air, linear=False),
+    Case(
+        "haze, then blur",
+        _haze_blur.operator,
+        _haze_blur,
+        lambda x: {"haze": _clear_air(x), "blur": _delta(x)},
+        linear=False,
+    ),
+    Case(
+        "blur, then blur",
+        _blur_blur.operator,
+        _blur_blur,
+        lambda x: {"lens": _delta(x), "hand": _delta(x)},
+        linear=True,
+    ),
+]
+
+SAMPLERS: dict[str, AnySampler] = {case.name: case.sampler for case in CASES} | {
+    "disc": DiscKernels(),
+    "motion": MotionKernels(),
+    "defocus and motion": DefocusMotionKernels(),
+}
+"""Everything that draws theta: the samplers of the table, and each sampler as it comes."""

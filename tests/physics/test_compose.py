@@ -1,0 +1,120 @@
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from physgan.errors import ThetaError
+from physgan.physics.blur import Blur, DiscKernels
+from physgan.physics.compose import SENSOR, Chain, Degradation, Stage
+from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.sensor import Clip, Noise, Round, SensorChain
+from physgan.types import Operator, Theta
+
+
+class Halve:
+    """Takes every second sample; its theta is the size of the picture it was drawn for."""
+
+    scale = 2
+
+    def __call__(self, x: Tensor, theta: Theta, /) -> Tensor:
+        return x[..., ::2, ::2]
+
+    def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
+        return {"size": torch.tensor([x.shape[-2:]] * len(x))}
+
+
+def generator(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+def foggy_lens(sensor: SensorChain | None = None) -> Degradation:
+    stages = {"haze": Stage(Haze(), DrawnHaze()), "blur": Stage(Blur(), DiscKernels((1.0, 2.0)))}
+    return Degradation(stages, sensor)
+
+
+def test_chain_is_one_after_another() -> None:
+    x = torch.rand(2, 3, 12, 12, generator=generator())
+    theta = foggy_lens().sample(x, generator=generator())
+    hazy_first = Chain({"haze": Haze(), "blur": Blur()})(x, theta)
+    assert torch.equal(hazy_first, Blur()(Haze()(x, theta["haze"]), theta["blur"]))
+    blurred_first = Chain({"blur": Blur(), "haze": Haze()})(x, theta)
+    assert torch.equal(blurred_first, Haze()(Blur()(x, theta["blur"]), theta["haze"]))
+    assert not torch.allclose(hazy_first, blurred_first)
+
+
+def test_missing_stage() -> None:
+    chain = Chain({"haze": Haze()})
+    x = torch.rand(1, 3, 4, 4)
+    with pytest.raises(ThetaError, match=r"parameters of the stage 'haze'.*Did you mean 'hase'"):
+        chain(x, {"hase": {}, SENSOR: {}})
+    with pytest.raises(ThetaError, match="got stages none"):
+        chain(x, {})
+
+
+@pytest.mark.parametrize("names", [[], [SENSOR], ["blur", SENSOR], ["a.b"]])
+def test_names_of_stages(names: list[str]) -> None:
+    operators: dict[str, Operator] = {name: Blur() for name in names}
+    with pytest.raises(ThetaError, match=rf"stages of a chain.*got ({', '.join(names) or 'none'})"):
+        Chain(operators)
+    with pytest.raises(ThetaError, match="stages of a chain"):
+        Degradation({name: Stage(Blur(), DiscKernels()) for name in names})
+
+
+def test_sample_is_nested_by_stage() -> None:
+    x = torch.rand(2, 3, 12, 16)
+    camera = SensorChain([Noise(), Clip()])
+    theta = foggy_lens(camera).sample(x, generator=generator())
+    assert {stage: set(part) for stage, part in theta.items()} == {
+        "haze": {"transmission", "airlight"},
+        "blur": {"kernel"},
+        "sensor": {"sigma"},
+    }
+    # Each stage's own sampler, in order, from one generator.
+    own = generator()
+    wanted = [
+        DrawnHaze().sample(x, generator=own),
+        DiscKernels((1.0, 2.0)).sample(x, generator=own),
+        camera.sample(x, generator=own),
+    ]
+    for part, other in zip(theta.values(), wanted, strict=True):
+        assert all(torch.equal(part[name], other[name]) for name in other)
+
+
+def test_theta_of_one_stage_is_nested_too() -> None:
+    x = torch.rand(1, 3, 4, 4)
+    theta = Degradation({"blur": Stage(Blur(), DiscKernels())}).sample(x, generator=generator())
+    assert theta.keys() == {"blur", SENSOR}
+    assert theta[SENSOR] == {}
+
+
+def test_sense_takes_the_sensors_part() -> None:
+    y = torch.rand(2, 3, 6, 6, generator=generator())
+    camera = SensorChain([Noise(), Clip(), Round()])
+    degradation = foggy_lens(camera)
+    theta = degradation.sample(y, generator=generator())
+    seen = degradation.sense(y, theta, generator=generator(1))
+    assert torch.equal(seen, camera(y, theta[SENSOR], generator=generator(1)))
+    # Without a sensor, and without its part of theta, the camera is perfect.
+    assert foggy_lens().sense(y, {"blur": {}}, generator=generator()) is y
+
+
+def test_scales_multiply() -> None:
+    assert Chain({"blur": Blur()}).scale == 1
+    assert Chain({"a": Halve(), "blur": Blur(), "b": Halve()}).scale == 4
+
+
+@pytest.mark.parametrize("size", [(16, 12), (13, 7)])
+def test_later_stages_see_the_smaller_picture(size: tuple[int, int]) -> None:
+    degradation = Degradation(
+        {
+            "first": Stage(Halve(), Halve()),
+            "haze": Stage(Haze(), DrawnHaze()),
+            "second": Stage(Halve(), Halve()),
+        }
+    )
+    x = torch.rand(2, 3, *size)
+    theta = degradation.sample(x, generator=generator())
+    half = tuple(-(-side // 2) for side in size)
+    assert theta["first"]["size"].tolist() == [list(size)] * 2
+    assert theta["second"]["size"].tolist() == [list(half)] * 2
+    assert theta["haze"]["transmission"].shape == (2, 1, *half)
+    assert degradation.operator(x, theta).shape == (2, 3, *(-(-side // 2) for side in half))

@@ -1,0 +1,149 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Generator
+
+from physgan.errors import ShapeError, ThetaError
+from physgan.physics.haze import DrawnHaze, Haze, check_haze, haze, transmission_of
+
+
+def generator(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+def randoms(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(shape, generator=generator(seed), dtype=torch.float64)
+
+
+@given(n=st.integers(1, 3), c=st.integers(1, 4), h=st.integers(1, 5), w=st.integers(1, 5))
+def test_is_the_formula(n: int, c: int, h: int, w: int) -> None:
+    x, t, a = randoms(n, c, h, w), randoms(n, 1, h, w, seed=1), randoms(n, c, seed=2)
+    wanted = np.empty((n, c, h, w))
+    for i in range(n):
+        for k in range(c):
+            for row in range(h):
+                for column in range(w):
+                    through = float(t[i, 0, row, column])
+                    wanted[i, k, row, column] = float(x[i, k, row, column]) * through + float(
+                        a[i, k]
+                    ) * (1 - through)
+    np.testing.assert_allclose(haze(x, t, a).numpy(), wanted, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(
+        Haze()(x, {"transmission": t, "airlight": a}).numpy(), wanted, rtol=0, atol=1e-14
+    )
+
+
+def test_all_light_or_none() -> None:
+    x, a = randoms(2, 3, 4, 5), randoms(2, 3, seed=1)
+    t = torch.ones(2, 1, 4, 5, dtype=torch.float64)
+    torch.testing.assert_close(haze(x, t, a), x, rtol=0, atol=1e-15)
+    assert torch.equal(haze(x, 0 * t, a), a[:, :, None, None].expand(2, 3, 4, 5))
+
+
+def test_units_of_depth_and_beta() -> None:
+    depth = torch.tensor([[[[0.0, 0.5, 1.0]]], [[[0.0, 0.5, 1.0]]]])
+    t = transmission_of(depth, torch.tensor([1.0, 2.0]))
+    wanted = [[1, math.exp(-0.5), math.exp(-1)], [1, math.exp(-1), math.exp(-2)]]
+    torch.testing.assert_close(t[:, 0, 0], torch.tensor(wanted))
+    assert torch.equal(transmission_of(depth, torch.zeros(2)), torch.ones(2, 1, 1, 3))
+
+
+@pytest.mark.parametrize(
+    ("x", "t", "a", "parts"),
+    [
+        ((3, 4, 5), (1, 4, 5), (3,), ["images of a haze", "N×C×H×W", "(3, 4, 5)"]),
+        ((2, 3, 4, 5), (2, 3, 4, 5), (2, 3), ["transmission", "(2, 1, 4, 5)", "(2, 3, 4, 5)"]),
+        ((2, 3, 4, 5), (2, 1, 5, 4), (2, 3), ["transmission", "together with the image"]),
+        ((2, 3, 4, 5), (1, 1, 4, 5), (2, 3), ["transmission", "(1, 1, 4, 5)"]),
+        ((2, 3, 4, 5), (2, 1, 4, 5), (2, 1), ["airlight", "(2, 3)", "(2, 1)"]),
+        ((2, 3, 4, 5), (2, 1, 4, 5), (3,), ["airlight", "(3,)"]),
+    ],
+)
+def test_shapes_refused(
+    x: tuple[int, ...], t: tuple[int, ...], a: tuple[int, ...], parts: list[str]
+) -> None:
+    with pytest.raises(ShapeError) as raised:
+        haze(torch.zeros(x), torch.zeros(t), torch.zeros(a))
+    for part in parts:
+        assert part in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["transmission", "airlight"])
+def test_missing_parameter(name: str) -> None:
+    theta = {"transmission": torch.ones(1, 1, 2, 2), "airlight": torch.ones(1, 3)}
+    theta["x" + name] = theta.pop(name)
+    with pytest.raises(ThetaError, match=f"theta of a haze.*'{name}'.*Did you mean 'x{name}'"):
+        Haze()(torch.ones(1, 3, 2, 2), theta)
+
+
+@given(
+    h=st.integers(1, 40),
+    w=st.integers(1, 40),
+    beta=st.tuples(st.floats(0, 5), st.floats(0, 5)),
+    airlight=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    tint=st.floats(0, 0.3),
+)
+def test_drawn_haze_keeps_its_ranges(
+    h: int, w: int, beta: tuple[float, float], airlight: tuple[float, float], tint: float
+) -> None:
+    low_beta, beta_max = sorted(beta)
+    dark, bright = sorted(airlight)
+    sampler = DrawnHaze((low_beta, beta_max), (dark, bright), tint)
+    theta = sampler.sample(torch.rand(3, 2, h, w), generator=generator())
+    check_haze(theta)
+    t, a = theta["transmission"], theta["airlight"]
+    assert t.shape == (3, 1, h, w)
+    assert a.shape == (3, 2)
+    assert a.min() >= max(0.0, dark - tint) - 1e-6
+    assert a.max() <= min(1.0, bright + tint) + 1e-6
+    # Beta is the thickness at the scene's greatest depth, where least light comes through.
+    thickness = -t.amin(dim=(1, 2, 3)).log()
+    assert (thickness >= low_beta - 1e-4).all()
+    assert (thickness <= beta_max + 1e-4).all()
+
+
+def test_drawn_haze_is_a_scene() -> None:
+    theta = DrawnHaze().sample(torch.rand(50, 3, 48, 64), generator=generator())
+    t = theta["transmission"]
+    # Smooth, deeper towards the top on the whole, and not the same everywhere.
+    assert t.diff(dim=-1).abs().max() < 0.15
+    assert t.diff(dim=-2).abs().max() < 0.15
+    assert (t[:, :, :8].mean() + 0.1) < t[:, :, -8:].mean()
+    assert (t.amax(dim=(1, 2, 3)) - t.amin(dim=(1, 2, 3))).min() > 0.05
+    assert theta["airlight"].std(dim=1).max() > 0  # tinted
+
+
+def test_no_tint_is_grey() -> None:
+    a = DrawnHaze(tint=0.0).sample(torch.rand(5, 3, 4, 4), generator=generator())["airlight"]
+    assert torch.equal(a, a[:, :1].expand(5, 3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ({"beta": (-0.1, 1.0)}, "beta"),
+        ({"beta": (2.0, 1.0)}, "beta"),
+        ({"beta": (1.0, math.inf)}, "beta"),
+        ({"airlight": (0.5, 1.1)}, "airlight of a haze: expected 0 <= least <= greatest <= 1"),
+        ({"airlight": (0.9, 0.8)}, "airlight"),
+        ({"tint": -0.1}, "tint"),
+        ({"tint": math.nan}, "tint"),
+    ],
+)
+def test_bad_ranges(arguments: dict[str, tuple[float, float]], part: str) -> None:
+    with pytest.raises(ThetaError, match=part):
+        DrawnHaze(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["transmission", "airlight"])
+@pytest.mark.parametrize("value", [-0.01, 1.01, 255.0, math.nan])
+def test_check_haze(name: str, value: float) -> None:
+    theta = {"transmission": torch.ones(1, 1, 2, 2), "airlight": torch.zeros(1, 3)}
+    check_haze(theta)
+    theta[name].view(-1)[0] = value
+    with pytest.raises(ThetaError, match=rf"{name} of a haze: expected values in \[0, 1\]"):
+        check_haze(theta)

@@ -1,0 +1,111 @@
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from physgan.files import replacing, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_all_goes_well(tmp_path: Path, before: str | None) -> None:
+    path = tmp_path / "a.txt"
+    if before is not None:
+        path.write_text(before, encoding="utf-8")
+    with replacing(path) as beside:
+        assert beside.parent == path.parent  # renaming works within one file system only
+        assert beside != path
+        beside.write_text("new", encoding="utf-8")
+        assert path.exists() == (before is not None)
+    assert path.read_text(encoding="utf-8") == "new"
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_what_goes_wrong_leaves_no_trace(tmp_path: Path, before: str | None) -> None:
+    path = tmp_path / "a.txt"
+    if before is not None:
+        path.write_text(before, encoding="utf-8")
+
+    def interrupted() -> None:
+        with replacing(path) as beside:
+            beside.write_text("half", encoding="utf-8")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert names(tmp_path) == ([] if before is None else ["a.txt"])
+    assert before is None or path.read_text(encoding="utf-8") == before
+
+
+def test_a_body_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old", encoding="utf-8")
+    with pytest.raises(FileNotFoundError), replacing(path):
+        pass
+    assert path.read_text(encoding="utf-8") == "old"
+
+
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_text(tmp_path / "nowhere" / "a.txt", "new")
+
+
+def test_write_text_is_utf8(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "σ × 2\n")
+    assert (tmp_path / "a.txt").read_bytes() == "σ × 2\n".encode()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_permissions_follow_the_umask(tmp_path: Path, mask: int) -> None:
+    path = tmp_path / "a.bin"
+    before = os.umask(mask)
+    try:
+        with replacing(path) as beside:
+            # As writers do that create files for their owner alone.
+            os.close(os.open(beside, os.O_WRONLY | os.O_CREAT, 0o600))
+        assert os.umask(mask) == mask  # and the mask is as it was
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from physgan.files import replacing
+with replacing(Path(sys.argv[1])) as beside:
+    with beside.open("w") as file:
+        file.write("new, but not all")
+        file.flush()
+        print("half", flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGKILL")
+@pytest.mark.parametrize("before", [None, "old"])
+def test_a_killed_writer_leaves_the_old_file(tmp_path: Path, before: str | None) -> None:
+    path = tmp_path / "a.txt"
+    if before is not None:
+        path.write_text(before, encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "half\n"
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert path.exists() == (before is not None)
+    assert before is None or path.read_text(encoding="utf-8") == before
+    # What it had begun does not stand in the way of the next.
+    write_text(path, "whole")
+    assert path.read_text(encoding="utf-8") == "whole"

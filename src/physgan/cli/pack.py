@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +40,16 @@ class Arguments:
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
-    import sys
-
     from physgan.data.crops import packed_crops
     from physgan.data.pictures import FolderPictures
     from physgan.data.shards import SHARD_SUFFIX, write_shards
     from physgan.errors import ImageError
 
+    for name in ("size", "per_picture", "channels", "shard_megabytes"):
+        if getattr(arguments, name) < 1:
+            flag = f"--{name.replace('_', '-')}"
+            print(f"physgan: {flag}: expected at least 1.", file=sys.stderr)
+            return 2
     folder = arguments.output
     if folder.exists() and (not folder.is_dir() or any(folder.glob(f"*{SHARD_SUFFIX}"))):
         raise ImageError(

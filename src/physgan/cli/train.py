@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,6 +67,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
 
     from physgan.recipes.experiment import LOG, WEIGHTS, train_recipe
     from physgan.training.logs import JsonLines, TensorBoard
+    from physgan.training.state import MANIFEST
 
     def watchers(_: Recipe, start: int, steps: int) -> list[Watcher]:
         chosen: list[Watcher] = [JsonLines(folder / LOG, from_step=start), _Screen(start, steps)]
@@ -73,9 +75,15 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             chosen.append(TensorBoard(folder / "tensorboard", from_step=start))
         return chosen
 
-    outcome = train_recipe(
-        recipe, folder, watchers=watchers, resume=arguments.resume, device=arguments.device
-    )
+    try:
+        outcome = train_recipe(
+            recipe, folder, watchers=watchers, resume=arguments.resume, device=arguments.device
+        )
+    except KeyboardInterrupt:
+        kept = (folder / MANIFEST).is_file()
+        what = "go on with --resume" if kept else "there is no checkpoint yet"
+        print(f"physgan: interrupted; {what}.", file=sys.stderr)
+        return 130
     result = {"weights": str(folder / WEIGHTS), "steps": outcome.step, **outcome.measured}
     if arguments.json:
         print(json.dumps(result))
@@ -106,6 +114,7 @@ class _Screen:
             TimeRemainingColumn,
         )
 
+        self._steps = steps
         self._console = Console(stderr=True)
         self._progress: Progress | None = None
         if self._console.is_terminal:
@@ -128,15 +137,19 @@ class _Screen:
             self._progress.update(self._task, completed=step)
 
     def told(self, record: Mapping[str, float | int | str]) -> None:
-        if record["kind"] == "train":
-            note = f"total {record.get('total', float('nan')):.3f}"
+        step = int(record["step"])
+        if record["kind"] == "validation":
+            line = f"{record['psnr']:.2f} dB, input {record['input_psnr']:.2f} dB"
+        else:
+            rate = float(record["steps_per_second"])
+            note = f"total {record['total']:.3f}" if "total" in record else "all steps skipped"
             if self._progress is not None:
-                self._progress.update(self._task, rate=record["steps_per_second"], note=note)
-            return
-        print(
-            f"step {record['step']}: {record['psnr']:.2f} dB, input {record['input_psnr']:.2f} dB",
-            file=self._console.file if self._progress is None else sys.stderr,
-        )
+                self._progress.update(self._task, rate=rate, note=note)
+                return
+            left = timedelta(seconds=round((self._steps - step) / max(rate, 1e-6)))
+            line = f"{note}, {rate:.2f} steps/s, {left} left"
+        # sys.stderr at the time of printing: while a bar is shown, it is the bar's own.
+        print(f"step {step}/{self._steps}: {line}", file=sys.stderr)
 
     def shown(self, step: int, pictures: Sequence[tuple[str, Tensor]]) -> None:
         pass

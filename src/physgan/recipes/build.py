@@ -6,16 +6,17 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import torch
-from pydantic import ConfigDict, create_model
+from pydantic import ConfigDict, Field, create_model
 from torch import nn
 
-from physgan.errors import RecipeError, nearest
+from physgan.errors import PhysganError, RecipeError, nearest
 from physgan.networks import DISCRIMINATORS, GENERATORS
 from physgan.objective.objective import Objective, Weights
 from physgan.physics.blur import Blur, DefocusMotionKernels, DiscKernels, MotionKernels
@@ -24,6 +25,7 @@ from physgan.physics.haze import DrawnHaze, Haze
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
 from physgan.recipes.load import validated
 from physgan.recipes.schema import Component, ObjectiveSpec, Physics
+from physgan.types import Operator, Sampler
 
 OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType({"blur": Blur, "haze": Haze})
 """Operators by name."""
@@ -52,8 +54,8 @@ def build_degradation(spec: Physics) -> Degradation:
     """
     stages = {
         name: Stage(
-            build(stage.operator, OPERATORS, kind="operator"),
-            build(stage.sampler, SAMPLERS, kind="sampler"),
+            _like(Operator, build(stage.operator, OPERATORS, kind="operator"), stage.operator),
+            _like(Sampler, build(stage.sampler, SAMPLERS, kind="sampler"), stage.sampler),
         )
         for name, stage in spec.stages.items()
     }
@@ -117,7 +119,8 @@ def build(spec: Component, table: Mapping[str, Callable[..., Any]], *, kind: str
         RecipeError: the name is unknown, cannot be imported, or does not take these arguments.
     """
     factory = resolve(spec.name, table, kind=kind)
-    return factory(**checked_arguments(factory, spec.arguments, origin=f"{kind} '{spec.name}'"))
+    origin = f"{kind} '{spec.name}'"
+    return _made(factory, checked_arguments(factory, spec.arguments, origin=origin), origin)
 
 
 def resolve(name: str, table: Mapping[str, Callable[..., Any]], *, kind: str) -> Callable[..., Any]:
@@ -138,14 +141,21 @@ def resolve(name: str, table: Mapping[str, Callable[..., Any]], *, kind: str) ->
         )
     try:
         module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
-        return getattr(module, attribute)  # type: ignore[no-any-return]
-    except (ImportError, OSError, AttributeError, SyntaxError) as error:
+        found = getattr(module, attribute)
+    except Exception as error:  # whatever foreign code does wrong on being imported
         raise RecipeError(
             f"{kind} '{name}'",
             expected="code that can be imported",
-            got=f"{type(error).__name__}: {error}",
+            got=f"{type(error).__name__}: {error}{_place_of(error)}",
             remedy="A module is sought on the import path and in the current folder.",
-        ) from None
+        ) from error
+    if not callable(found):
+        raise RecipeError(
+            f"{kind} '{name}'",
+            expected="a class or a function that makes one",
+            got=type(found).__name__,
+        )
+    return found  # type: ignore[no-any-return]
 
 
 def checked_arguments(
@@ -159,15 +169,60 @@ def checked_arguments(
     signature = inspect.signature(factory)
     hints = _hints(factory)
     fields: dict[str, Any] = {}
+    aliases: dict[str, str] = {}
     for name, parameter in signature.parameters.items():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             return dict(arguments)
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            continue
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        fields[name] = (hints.get(name, Any), default)
-    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+        hint = hints.get(name, Any)
+        takes_flags = any(kind in (bool, Any) for kind in (hint, *get_args(hint)))
+        if isinstance(arguments.get(name), bool) and not takes_flags:
+            raise RecipeError(
+                f"field '{name}' of {origin}",
+                expected="a value and not a flag",
+                got=str(arguments[name]),
+            )
+        # Any name is fine for an argument, not every one for a field of a model.
+        aliases[name] = f"argument_{len(aliases)}"
+        fields[aliases[name]] = (hint, Field(default, alias=name))
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
     model = create_model("Arguments", __config__=config, **fields)
     checked = validated(model, dict(arguments), origin=origin)
-    return {name: getattr(checked, name) for name in arguments}
+    return {name: getattr(checked, aliases[name]) for name in arguments}
+
+
+def _like(protocol: type, made: Any, spec: Component) -> Any:
+    """`made`, if it has what the protocol asks for."""
+    if not isinstance(made, protocol):
+        raise RecipeError(
+            f"'{spec.name}' of a recipe",
+            expected=f"what makes a physgan.types.{protocol.__name__}",
+            got=f"{type(made).__name__}, without all of its members",
+        )
+    return made
+
+
+def _made(factory: Callable[..., Any], arguments: Mapping[str, Any], origin: str) -> Any:
+    """Calls a factory; what it refuses is a fault of the recipe."""
+    try:
+        return factory(**arguments)
+    except PhysganError as error:
+        raise RecipeError(
+            f"{origin}, {error.what}",
+            expected=error.expected,
+            got=error.got,
+            remedy=error.remedy,
+        ) from None
+
+
+def _place_of(error: Exception) -> str:
+    """File and line where foreign code went wrong, outside Python's own import machinery."""
+    frames = traceback.extract_tb(error.__traceback__)
+    here = (__file__, importlib.__file__)
+    outside = [f for f in frames if f.filename not in here and not f.filename.startswith("<")]
+    return f" ({Path(outside[-1].filename).name}, line {outside[-1].lineno})" if outside else ""
 
 
 def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
@@ -193,8 +248,8 @@ def _seeded(
     arguments = {k: v for k, v in given.items() if k in takes} | spec.arguments
     checked = checked_arguments(factory, arguments, origin=f"{kind} '{spec.name}'")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = factory(**checked)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs' too
+        network = _made(factory, checked, f"{kind} '{spec.name}'")
     if not isinstance(network, nn.Module):
         raise RecipeError(
             f"{kind} '{spec.name}'", expected="a torch.nn.Module", got=type(network).__name__

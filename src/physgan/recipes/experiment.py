@@ -6,6 +6,7 @@ import math
 import platform
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from physgan.data.crops import CropStream, centre_crop
 from physgan.data.pairs import Pair, drawn_pairs, read_pairs
 from physgan.data.pictures import hold_out, open_pictures
-from physgan.errors import RecipeError, TrainingError
+from physgan.errors import ImageError, RecipeError, TrainingError
 from physgan.files import write_text
 from physgan.physics.compose import Degradation
 from physgan.recipes.build import (
@@ -38,8 +39,18 @@ WEIGHTS = "weights.safetensors"
 CARD = "card.md"
 LOG = "log.jsonl"
 
-# What may change between two sittings of one run: where things lie, and how often one looks.
-_FREE = ("name", "description", "training", "data.train", "data.workers", "data.licence")
+# What may change between two sittings of one run: where things lie, how long it lasts, how it is
+# carried out, and what the diagnosis of a run that fails advises.
+_FREE = (
+    "name",
+    "description",
+    "training.",
+    "optimiser.",
+    "data.train",
+    "data.pairs.",
+    "data.workers",
+    "data.licence",
+)
 
 
 def train_recipe(
@@ -66,12 +77,6 @@ def train_recipe(
     """
     train, held = _pictures(recipe)
     degradation = build_degradation(recipe.physics)
-    if recipe.data.crop % degradation.operator.scale:
-        raise RecipeError(
-            "data.crop",
-            expected=f"a multiple of the physics' scale {degradation.operator.scale}",
-            got=str(recipe.data.crop),
-        )
     objective = build_objective(recipe.objective)
     networks: dict[str, nn.Module] = {
         GENERATOR: build_generator(
@@ -81,6 +86,7 @@ def train_recipe(
             seed=recipe.seed,
         )
     }
+    _check_crop(recipe.data.crop, networks[GENERATOR])
     for offset, (name, weight) in enumerate(
         [
             (CLEAR, objective.weights.adversarial_clear),
@@ -107,19 +113,25 @@ def train_recipe(
         )
         write_text(folder / CARD, text)
 
-    return fit(
-        networks,
-        stream=train,
-        pairs=pairs,
-        degradation=degradation,
-        objective=objective,
-        plan=plan,
-        folder=folder,
-        save_weights=save,
-        watchers=lambda start: watchers(recipe, start, plan.steps),
-        resume=resume,
-        device=device,
-    )
+    try:
+        return fit(
+            networks,
+            stream=train,
+            pairs=pairs,
+            degradation=degradation,
+            objective=objective,
+            plan=plan,
+            folder=folder,
+            save_weights=save,
+            watchers=lambda start: watchers(recipe, start, plan.steps),
+            resume=resume,
+            device=device,
+        )
+    except BaseException:
+        if not (folder / MANIFEST).exists():
+            # There is nothing to go on with; the folder is free for another attempt.
+            (folder / RECIPE).unlink(missing_ok=True)
+        raise
 
 
 def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Tensor]]]:
@@ -143,12 +155,38 @@ def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Tensor]]]:
     return stream, crops
 
 
+def _check_crop(crop: int, generator: nn.Module) -> None:
+    """A crop must be made of whole pixels of y, and y of whole squares of the generator."""
+    scale, multiple_of = int(generator.scale), int(generator.multiple_of)  # type: ignore[arg-type]
+    if crop % (scale * multiple_of):
+        below = crop // (scale * multiple_of) * scale * multiple_of
+        raise RecipeError(
+            "field 'data.crop'",
+            expected=f"a multiple of {scale * multiple_of}, the generator's {multiple_of} times "
+            f"the physics' scale {scale}",
+            got=str(crop),
+            remedy=f"Such as {below or scale * multiple_of}.",
+        )
+
+
 def _pairs(
     data: Data, held: list[tuple[str, Tensor]], degradation: Degradation, seed: int
 ) -> list[Pair]:
-    if data.pairs is not None:
-        return read_pairs(data.pairs.degraded, data.pairs.clean, channels=data.channels)
-    return drawn_pairs(held, degradation, seed=seed)
+    if data.pairs is None:
+        return drawn_pairs(held, degradation, seed=seed)
+    pairs = read_pairs(data.pairs.degraded, data.pairs.clean, channels=data.channels)
+    scale = degradation.operator.scale
+    for pair in pairs:
+        # Found out now, and not at the first validation.
+        (h, w), (tall, wide) = pair.y.shape[-2:], pair.x.shape[-2:]
+        if (tall, wide) != (scale * h, scale * w):
+            raise ImageError(
+                f"pair '{pair.name}'",
+                expected=f"a clear picture of {scale * h}×{scale * w}, {scale} times its "
+                "observation",
+                got=f"{tall}×{wide}",
+            )
+    return pairs
 
 
 def _plan(recipe: Recipe, steps_per_epoch: int) -> Plan:
@@ -192,7 +230,8 @@ def _claim(folder: Path, recipe: Recipe, *, resume: bool) -> None:
             got="one that holds a run",
             remedy="Go on with it: --resume. Or name another folder.",
         )
-    if resume and stored.exists():
+    # Without a checkpoint there is nothing yet that another recipe would not fit.
+    if stored.exists() and (folder / MANIFEST).exists():
         before, now = (
             load_recipe(stored).model_dump(by_alias=True),
             recipe.model_dump(by_alias=True),
@@ -205,8 +244,13 @@ def _claim(folder: Path, recipe: Recipe, *, resume: bool) -> None:
                 got=f"another {', '.join(differing)}",
                 remedy=f"Resume with '{stored}', or start a new run.",
             )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(stored, dump_recipe(recipe))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(stored, dump_recipe(recipe))
+    except OSError as error:
+        raise TrainingError(
+            f"output '{folder}'", expected="a folder that can be written", got=str(error)
+        ) from None
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -248,6 +292,7 @@ def _info(recipe: Recipe, network: nn.Module, outcome: Outcome, pictures: int) -
     )
 
 
+@cache
 def _commit() -> str:
     """The commit of the checkout that the code runs from, or the version that is installed."""
     here = Path(__file__).parent

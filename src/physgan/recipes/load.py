@@ -25,14 +25,16 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML that refuses a key given twice and reads 2e-4 as the number it is."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
+        seen = []
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key '{key}' stands here twice", key_node.start_mark
                 )
-            seen.add(key)
+            seen.append(key)
         return super().construct_mapping(node, deep)
 
 
@@ -61,7 +63,11 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: no such recipe, not YAML, or a field that is unknown, missing or wrong.
     """
     path = find_recipe(source)
-    return parse_recipe(path.read_text(encoding="utf-8"), overrides, origin=str(source))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe '{source}'", expected="YAML in UTF-8", got=str(error)) from None
+    return parse_recipe(text, overrides, origin=str(source))
 
 
 def find_recipe(source: str | Path) -> Path:
@@ -88,7 +94,7 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), *, origin: str = "rec
     """Checks the text of a recipe; see `load_recipe`."""
     try:
         raw = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise RecipeError(
             f"recipe '{origin}'", expected="YAML", got=" ".join(str(error).split())
         ) from None
@@ -116,8 +122,11 @@ def validated(model: type[Model], raw: Mapping[str, Any], *, origin: str) -> Mod
                 got=repr(first["loc"][-1]),
                 remedy=nearest(str(first["loc"][-1]), known) if known else "",
             ) from None
-        got = "nothing" if first["type"] == "missing" else repr(first["input"])
-        message = first["msg"]
+        missing = first["type"] == "missing"
+        got = "nothing" if missing else repr(first["input"])
+        message = "a value" if missing else first["msg"]
+        for opening in ("Input should be ", "Value error, "):
+            message = message.removeprefix(opening)
         raise RecipeError(
             f"field '{where}' of {origin}",
             expected=message[0].lower() + message[1:],
@@ -191,7 +200,7 @@ def _pairs(overrides: Sequence[str]) -> list[tuple[str, Any]]:
             text = words.pop(0) if words and not words[0].startswith("--") else "true"
         try:
             pairs.append((name, yaml.load(text, _Loader)))
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             raise RecipeError(
                 f"override '{name}' of a recipe", expected="a YAML value", got=repr(text)
             ) from None

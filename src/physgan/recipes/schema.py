@@ -5,13 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
 
 
 class Strict(BaseModel):
     """A part of a recipe: immutable, and closed to fields that it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_flag_for_a_value(cls, value: object, info: ValidationInfo) -> object:
+        # `--training.batch` without its number is read as true, and true is not 1 here.
+        wanted = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and wanted not in (bool, Any):
+            raise ValueError("a value and not a flag")
+        return value
 
 
 class Component(Strict):
@@ -76,10 +95,20 @@ class StageSpec(Strict):
     sampler: Named = Field(description="What draws its parameters.")
 
 
+def _stage_name(name: str) -> str:
+    # Names are joined by dots, in overrides and where theta is kept.
+    if not name or "." in name or name == "sensor":
+        raise ValueError("a name without dots that is not 'sensor'")
+    return name
+
+
+StageName = Annotated[str, AfterValidator(_stage_name)]
+
+
 class Physics(Strict):
     """The degradation: stages in physical order, then the sensor."""
 
-    stages: dict[str, StageSpec] = Field(
+    stages: dict[StageName, StageSpec] = Field(
         min_length=1, description="By the name under which theta keeps their parameters."
     )
     sensor: list[Named] = Field(
@@ -102,11 +131,14 @@ class ObjectiveSpec(Strict):
     pool: NonNegativeInt = Field(50, description="Generated images each discriminator remembers.")
 
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
 class Optimiser(Strict):
     """Adam for every player."""
 
     lr: float = Field(2e-4, gt=0, description="Learning rate at the start.")
-    betas: tuple[float, float] = Field((0.5, 0.999), description="Adam's two decays.")
+    betas: tuple[Decay, Decay] = Field((0.5, 0.999), description="Adam's two decays.")
     clip: float | None = Field(
         None, gt=0, description="Greatest norm of the generator's gradient; none if empty."
     )
@@ -137,7 +169,7 @@ class Training(Strict):
     """The run."""
 
     batch: PositiveInt = Field(8, description="Crops in one step.")
-    schedule: Schedule
+    schedule: Schedule = Field(description="How long.")
     ema: float = Field(0.999, ge=0, lt=1, description="Decay of the weights' moving average.")
     precision: Literal["fp32", "bf16"] = Field(
         "bf16", description="Of the networks' forward and backward passes; physics stays in fp32."
@@ -148,7 +180,9 @@ class Training(Strict):
     patience: PositiveInt = Field(
         20, description="Steps in a row that may be skipped before the run stops with a diagnosis."
     )
-    checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)
+    checkpoint: CheckpointSpec = Field(
+        default_factory=CheckpointSpec, description="What is written so that a run can go on."
+    )
 
 
 class Recipe(Strict):
@@ -157,10 +191,12 @@ class Recipe(Strict):
     name: str = Field(description="What the weights will be called.")
     description: str = Field("", description="One or two sentences for people.")
     seed: int = Field(0, ge=0, lt=2**32, description="Decides everything that is drawn.")
-    data: Data = Field(default_factory=Data)
-    physics: Physics
+    data: Data = Field(default_factory=Data, description="Pictures and crops.")
+    physics: Physics = Field(description="What degrades them.")
     generator: Named = Field(description="The restorer G.")
     discriminator: Named = Field(description="Of which D_g and D_h are one each.")
-    objective: ObjectiveSpec = Field(default_factory=ObjectiveSpec)
-    optimiser: Optimiser = Field(default_factory=Optimiser)
-    training: Training
+    objective: ObjectiveSpec = Field(
+        default_factory=ObjectiveSpec, description="What is minimised."
+    )
+    optimiser: Optimiser = Field(default_factory=Optimiser, description="How it is minimised.")
+    training: Training = Field(description="For how long, and what a run leaves on its way.")

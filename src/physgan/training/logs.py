@@ -44,7 +44,7 @@ class JsonLines:
 
     def __init__(self, path: Path, *, from_step: int = 0) -> None:
         if path.exists():
-            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line]
+            lines = [line for line in path.read_text("utf-8", "replace").splitlines() if line]
             write_text(path, "".join(f"{s}\n" for s in lines if _step_of(s) <= from_step))
         self._file = path.open("a", encoding="utf-8")
 
@@ -65,6 +65,10 @@ class JsonLines:
 class TensorBoard:
     """Writes numbers and pictures for TensorBoard.
 
+    Args:
+        folder: of the event files; made where it is missing.
+        from_step: where the run goes on; what is there of later steps is hidden.
+
     Raises:
         TrainingError: tensorboard is not installed.
     """
@@ -79,7 +83,8 @@ class TensorBoard:
                 got="none",
                 remedy="pip install 'physgan[tensorboard]'",
             ) from None
-        self._writer = SummaryWriter(str(folder), purge_step=from_step)
+        # What a sitting that was killed wrote after this step would stand there twice.
+        self._writer = SummaryWriter(str(folder), purge_step=from_step + 1)
 
     def stepped(self, step: int) -> None:
         pass

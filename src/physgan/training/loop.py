@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, current_thread, main_thread
 
 import torch
 from lightning_fabric import Fabric
@@ -103,23 +105,28 @@ def fit(
         Steps, time and the last measurement.
 
     Raises:
-        TrainingError: the checkpoint does not fit, or steps are skipped without end.
+        TrainingError: the device is not there, the checkpoint does not fit or cannot be written,
+            or steps are skipped without end.
+        KeyboardInterrupt: SIGINT came; a checkpoint of the last whole step has been written.
     """
-    fabric = Fabric(accelerator=device, devices=1, precision=_PRECISION[plan.precision])  # type: ignore[arg-type]
+    fabric = _fabric(device, plan.precision)
     torch.manual_seed(plan.seed)
     state, player, opponents = _players(fabric, networks, plan)
     if resume:
         load_checkpoint(folder, state, device=fabric.device)
 
     with (
+        _interrupted() as interrupted,
         _watching(watchers(state.step)) as told,
         closing(
             ahead(stream, state.step, plan.steps, workers=plan.workers)  # type: ignore[type-var]
         ) as batches,
     ):
-        sums = _Sums()
-        measured: dict[str, float] = dict(state.measured)
         began, before = time.monotonic(), state.seconds
+        logged = (state.step, began)
+        if state.step >= plan.steps:
+            # A kill may have come between the last checkpoint and its weights.
+            save_weights(state.ema.module, _outcome(state))
         for crops in batches:
             factor = learning_rate_factor(state.step, constant=plan.constant, decay=plan.decay)
             for optimiser in state.optimisers.values():
@@ -148,27 +155,67 @@ def fit(
             else:
                 state.skipped_in_a_row = 0
                 state.ema.update(state.networks[GENERATOR], state.step - state.skipped - 1)
-                sums.add(numbers)
+                _add(state, numbers)
             state.seconds = before + time.monotonic() - began
             for watcher in told:
                 watcher.stepped(state.step)
 
             last = state.step == plan.steps
             if state.step % plan.log_every == 0 or last:
-                record = sums.means() | {"lr": plan.lr * factor, "skipped": state.skipped}
-                _tell(told, "train", state, record)
-                sums = _Sums()
+                now = time.monotonic()
+                rate = (state.step - logged[0]) / max(now - logged[1], 1e-9)
+                logged = (state.step, now)
+                record = _means(state) | {"steps_per_second": rate, "lr": plan.lr * factor}
+                _tell(told, "train", state, record | {"skipped": state.skipped})
             if pairs and (state.step % plan.validate_every == 0 or last):
-                measured, pictures = validate(state.ema.module, pairs, device=fabric.device)  # type: ignore[arg-type]
-                state.measured = measured
-                _tell(told, "validation", state, measured)
+                state.measured, pictures = validate(state.ema.module, pairs, device=fabric.device)  # type: ignore[arg-type]
+                _tell(told, "validation", state, state.measured)
                 for watcher in told:
                     watcher.shown(state.step, pictures)
-            if state.step % plan.checkpoint_every == 0 or last:
+            stop = interrupted.is_set()
+            if state.step % plan.checkpoint_every == 0 or last or stop:
                 state.seconds = before + time.monotonic() - began
                 save_checkpoint(folder, state, part_bytes=plan.part_bytes, compact=plan.compact)
-                save_weights(state.ema.module, Outcome(state.step, state.seconds, measured))
-    return Outcome(state.step, state.seconds, measured)
+                save_weights(state.ema.module, _outcome(state))
+            if stop and not last:
+                raise KeyboardInterrupt
+    return _outcome(state)
+
+
+@contextmanager
+def _interrupted() -> Iterator[Event]:
+    """An event that the first SIGINT sets, so that a run stops between two steps.
+
+    The second one interrupts at once, as it does everywhere else.
+    """
+    event = Event()
+    before = signal.getsignal(signal.SIGINT)
+    # Only Python's own way is replaced: whoever has set another, or ignores the signal, means it.
+    ours = before is signal.default_int_handler and current_thread() is main_thread()
+
+    def handle(number: int, frame: object) -> None:
+        event.set()
+        signal.signal(number, before)
+
+    if ours:
+        signal.signal(signal.SIGINT, handle)
+    try:
+        yield event
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
+
+
+def _fabric(device: str, precision: str) -> Fabric:
+    try:
+        return Fabric(accelerator=device, devices=1, precision=_PRECISION[precision])  # type: ignore[arg-type]
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(
+            f"device '{device}'",
+            expected="one that this machine has",
+            got=" ".join(str(error).split()).rstrip("."),
+            remedy="--device auto takes the best there is.",
+        ) from None
 
 
 def _players(
@@ -202,26 +249,23 @@ def _players(
     return state, wrapped[GENERATOR], opponents
 
 
-class _Sums:
-    """Sums of a step's numbers over an interval of the log, kept on the device."""
+def _outcome(state: TrainState) -> Outcome:
+    return Outcome(state.step, state.seconds, state.measured)
 
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}
-        self.began = time.monotonic()
-        self.steps = 0
 
-    def add(self, numbers: Mapping[str, Tensor]) -> None:
-        self.steps += 1
-        for name, number in numbers.items():
-            if name != "skipped":
-                self.sums[name] = self.sums[name] + number if name in self.sums else number
-                self.counts[name] = self.counts.get(name, 0) + 1
+def _add(state: TrainState, numbers: Mapping[str, Tensor]) -> None:
+    """Sums a step's numbers for the next line of the log, on the device."""
+    for name, number in numbers.items():
+        if name != "skipped":
+            state.sums[name] = state.sums[name] + number if name in state.sums else number
+            state.counts[name] = state.counts.get(name, 0) + 1
 
-    def means(self) -> dict[str, float]:
-        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
-        means["steps_per_second"] = self.steps / max(time.monotonic() - self.began, 1e-9)
-        return means
+
+def _means(state: TrainState) -> dict[str, float]:
+    """Means since the last line of the log, which begin anew."""
+    means = {name: float(total) / state.counts[name] for name, total in state.sums.items()}
+    state.sums, state.counts = {}, {}
+    return means
 
 
 def _tell(
@@ -251,6 +295,6 @@ def _diagnosis(numbers: Mapping[str, Tensor], state: TrainState, plan: Plan) -> 
         expected="finite numbers",
         got=f"{state.skipped_in_a_row} skipped steps in a row, {', '.join(broken)} not finite "
         f"(last: {listed}; learning rate {plan.lr:g}, precision {plan.precision})",
-        remedy="Lower --optimiser.lr, set --optimiser.clip 1, or try --training.precision fp32; "
-        "the last checkpoint is from before.",
+        remedy="Lower --optimiser.lr, set --optimiser.clip 1, or try --training.precision fp32, "
+        "and --resume: the last checkpoint, if there is one, has finite weights.",
     )

@@ -3,18 +3,21 @@
 A checkpoint is a manifest, `checkpoint.json`, and the parts that it names: one safetensors file cut
 into pieces of a chosen size. The manifest is renamed into place when all parts are on the disk, and
 the parts of the checkpoint before it are removed after that: a kill at any moment leaves one whole
-checkpoint.
+checkpoint. Names of parts carry a hash of their contents, so that no two checkpoints share one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
@@ -27,6 +30,8 @@ from physgan.training.pool import ImagePool
 MANIFEST = "checkpoint.json"
 _FORMAT = "physgan-checkpoint-1"
 _GLOBAL = "global"
+# Parts of checkpoints, and what a killed process left beside the file that it was writing.
+_OURS = re.compile(r"checkpoint-\d+-[0-9a-f]{8}\.\d+|\..+\.\d+\.part")
 
 
 @dataclass
@@ -44,6 +49,8 @@ class TrainState:
         skipped_in_a_row: of them, the last ones without a good one between.
         seconds: time spent in training, over all resumptions.
         measured: the last validation.
+        sums: of a step's numbers since the last line of the log, on their device.
+        counts: how many steps each of them has summed.
     """
 
     networks: Mapping[str, nn.Module]
@@ -56,6 +63,8 @@ class TrainState:
     skipped_in_a_row: int = 0
     seconds: float = 0.0
     measured: dict[str, float] = field(default_factory=dict)
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors under flat names, as they are."""
@@ -68,12 +77,16 @@ class TrainState:
         for name, pool in self.pools.items():
             flat |= {f"pool/{name}/{key}": t for key, t in pool.state().items()}
         flat |= {f"ema/{key}": t for key, t in self.ema.module.state_dict().items()}
+        flat |= {f"sum/{name}": total for name, total in self.sums.items()}
         flat |= {f"random/{name}": g.get_state() for name, g in self.generators.items()}
         flat[f"random/{_GLOBAL}"] = torch.get_rng_state()
         return flat
 
     def load(self, flat: Mapping[str, Tensor], *, device: torch.device) -> None:
         """Takes back what `tensors` gave.
+
+        A generator of another kind of device (a run carried from CPU to GPU) cannot go on where
+        the old one stood; it begins a new sequence instead.
 
         Raises:
             TrainingError: the tensors are those of other networks.
@@ -82,25 +95,48 @@ class TrainState:
             for name, network in self.networks.items():
                 network.load_state_dict(_below(flat, f"network/{name}/"))
             for name, optimiser in self.optimisers.items():
-                state: dict[int, dict[str, Tensor]] = {}
-                for key, tensor in _below(flat, f"optimiser/{name}/").items():
-                    index, _, moment = key.partition("/")
-                    state.setdefault(int(index), {})[moment] = tensor
-                whole = optimiser.state_dict()
-                optimiser.load_state_dict({**whole, "state": state})
+                moments = _moments(optimiser, _below(flat, f"optimiser/{name}/"))
+                optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
             self.ema.module.load_state_dict(_below(flat, "ema/"))
-        except (RuntimeError, ValueError, KeyError) as error:
+            for name, pool in self.pools.items():
+                pool.load(_below(flat, f"pool/{name}/"), device)
+            for name, generator in self.generators.items():
+                _restore(generator, flat[f"random/{name}"].cpu())
+            torch.set_rng_state(flat[f"random/{_GLOBAL}"].cpu())
+        except (RuntimeError, ValueError, LookupError) as error:
             raise TrainingError(
                 "checkpoint",
                 expected="the networks of this recipe",
                 got=" ".join(str(error).split())[:300],
                 remedy="Resume with the recipe that the run was started with.",
             ) from None
-        for name, pool in self.pools.items():
-            pool.load(_below(flat, f"pool/{name}/"), device)
-        for name, generator in self.generators.items():
-            generator.set_state(flat[f"random/{name}"].cpu())
-        torch.set_rng_state(flat[f"random/{_GLOBAL}"].cpu())
+        self.sums = {name: total.to(device) for name, total in _below(flat, "sum/").items()}
+
+
+def _moments(optimiser: Optimizer, flat: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """The state of an optimiser by parameter, each moment laid out in memory as its parameter is.
+
+    The fused Adam walks through parameter and moments side by side, element by element in memory,
+    without looking at strides: moments in another order would be those of other weights.
+    """
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in flat.items():
+        index, _, moment = key.partition("/")
+        parameter = parameters[int(index)]
+        if tensor.ndim:
+            laid_out = torch.empty_like(parameter, requires_grad=False)
+            tensor = laid_out.copy_(tensor.reshape(parameter.shape))
+        state.setdefault(int(index), {})[moment] = tensor
+    return state
+
+
+def _restore(generator: Generator, state: Tensor) -> None:
+    if state.shape == generator.get_state().shape:
+        generator.set_state(state)
+        return
+    digest = hashlib.sha256(state.numpy().tobytes()).digest()
+    generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
 def save_checkpoint(
@@ -117,34 +153,51 @@ def save_checkpoint(
 
     Returns:
         The files of the checkpoint, the manifest last.
+
+    Raises:
+        TrainingError: the files cannot be written; the checkpoint before is as it was.
     """
     tensors = {
-        name: (_halved(name, t) if compact else t).detach().cpu().contiguous()
+        # Copies, since safetensors takes no two tensors that share memory, as tied weights do.
+        name: (_halved(name, t) if compact else t).detach().to("cpu", copy=True).contiguous()
         for name, t in state.tensors().items()
     }
     content = save(tensors, {"format": _FORMAT})
     size = part_bytes or len(content)
-    parts = []
-    for number, start in enumerate(range(0, len(content), size)):
-        path = folder / f"checkpoint-{state.step:08d}.{number:03d}"
-        with replacing(path) as beside:
-            beside.write_bytes(content[start : start + size])
-        parts.append(path)
-    manifest = {
+    digest = hashlib.sha256(content).hexdigest()
+    # The same content cut otherwise has other parts.
+    tag = hashlib.sha256(f"{digest} {size}".encode()).hexdigest()[:8]
+    manifest: dict[str, Any] = {
         "format": _FORMAT,
         "step": state.step,
         "skipped": state.skipped,
         "skipped_in_a_row": state.skipped_in_a_row,
         "seconds": state.seconds,
         "measured": state.measured,
+        "counts": state.counts,
         "compact": compact,
-        "parts": [path.name for path in parts],
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "parts": [
+            f"checkpoint-{state.step:08d}-{tag}.{number:03d}"
+            for number in range(-(-len(content) // size))
+        ],
+        "sha256": digest,
     }
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-    for old in folder.glob("checkpoint-*.[0-9][0-9][0-9]"):
-        if old not in parts:
-            old.unlink(missing_ok=True)
+    parts = [folder / name for name in manifest["parts"]]
+    try:
+        for number, path in enumerate(parts):
+            with replacing(path) as beside:
+                beside.write_bytes(content[number * size : (number + 1) * size])
+        write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        for old in folder.iterdir():
+            if _OURS.fullmatch(old.name) and old not in parts:
+                old.unlink(missing_ok=True)
+    except OSError as error:
+        raise TrainingError(
+            f"checkpoint in '{folder}'",
+            expected="a folder that can be written",
+            got=str(error),
+            remedy="The checkpoint before this one, if any, is whole: go on with --resume.",
+        ) from None
     return [*parts, folder / MANIFEST]
 
 
@@ -159,22 +212,26 @@ def load_checkpoint(folder: Path, state: TrainState, *, device: torch.device) ->
         return False
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["format"] != _FORMAT:
+            raise ValueError(f"format '{manifest['format']}', not '{_FORMAT}'")
         content = b"".join((folder / name).read_bytes() for name in manifest["parts"])
         if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
             raise ValueError("contents that do not have the manifest's hash")
-    except (OSError, ValueError, KeyError) as error:
+        flat = load(content)
+        state.step = int(manifest["step"])
+        state.skipped = int(manifest["skipped"])
+        state.skipped_in_a_row = int(manifest["skipped_in_a_row"])
+        state.seconds = float(manifest["seconds"])
+        state.measured = dict(manifest["measured"])
+        state.counts = dict(manifest["counts"])
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
         raise TrainingError(
             f"checkpoint in '{folder}'",
             expected="a manifest with all its parts, undamaged",
-            got=str(error),
+            got=f"no {error}" if isinstance(error, KeyError) else str(error),
             remedy="Bring all parts and checkpoint.json into the run's folder.",
         ) from None
-    state.load(load(content), device=device)
-    state.step = int(manifest["step"])
-    state.skipped = int(manifest["skipped"])
-    state.skipped_in_a_row = int(manifest["skipped_in_a_row"])
-    state.seconds = float(manifest["seconds"])
-    state.measured = dict(manifest["measured"])
+    state.load(flat, device=device)
     return True
 
 

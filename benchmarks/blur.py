@@ -1,6 +1,6 @@
 """Direct convolution against FFT by kernel size: where `blur` should change over.
 
-    python -m benchmarks.blur
+python -m benchmarks.blur
 """
 
 from __future__ import annotations

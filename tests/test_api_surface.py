@@ -17,6 +17,9 @@ PUBLIC = [
     "TrainingError",
     "WeightsError",
     "__version__",
+    "load_recipe",
+    "load_weights",
+    "train_recipe",
 ]
 
 

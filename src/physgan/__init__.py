@@ -17,6 +17,9 @@ if TYPE_CHECKING:
         TrainingError,
         WeightsError,
     )
+    from physgan.recipes.experiment import train_recipe
+    from physgan.recipes.load import load_recipe
+    from physgan.weights.file import load_weights
 
 __version__ = "0.1.0"
 
@@ -30,6 +33,9 @@ _PUBLIC = {
     "ThetaError": "physgan.errors",
     "TrainingError": "physgan.errors",
     "WeightsError": "physgan.errors",
+    "load_recipe": "physgan.recipes.load",
+    "load_weights": "physgan.weights.file",
+    "train_recipe": "physgan.recipes.experiment",
 }
 
 # Written out, for tools that read it without running the module.
@@ -42,6 +48,9 @@ __all__ = [
     "TrainingError",
     "WeightsError",
     "__version__",
+    "load_recipe",
+    "load_weights",
+    "train_recipe",
 ]
 
 

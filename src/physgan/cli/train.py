@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from torch import Tensor
 
-    from physgan.recipes.schema import Recipe
     from physgan.training.logs import Watcher
 
 TAKES_OVERRIDES = True
@@ -60,17 +59,28 @@ def describe() -> str:
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
+    from physgan.errors import TrainingError
     from physgan.recipes.load import load_recipe
 
     recipe = load_recipe(arguments.recipe, overrides)
     folder = arguments.output
 
-    from physgan.recipes.experiment import LOG, WEIGHTS, train_recipe
-    from physgan.training.logs import JsonLines, TensorBoard
+    try:
+        from physgan.recipes.experiment import WEIGHTS, train_recipe
+    except ModuleNotFoundError as error:
+        if error.name != "lightning_fabric":
+            raise
+        raise TrainingError(
+            "training",
+            expected="the package lightning-fabric",
+            got="none",
+            remedy="pip install 'physgan[train]'",
+        ) from None
+    from physgan.training.logs import TensorBoard
     from physgan.training.state import MANIFEST
 
-    def watchers(_: Recipe, start: int, steps: int) -> list[Watcher]:
-        chosen: list[Watcher] = [JsonLines(folder / LOG, from_step=start), _Screen(start, steps)]
+    def watchers(start: int, steps: int) -> list[Watcher]:
+        chosen: list[Watcher] = [_Screen(start, steps)]
         if arguments.tensorboard:
             chosen.append(TensorBoard(folder / "tensorboard", from_step=start))
         return chosen

@@ -11,12 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from physgan.data.crops import CropStream, centre_crop
 from physgan.data.pairs import Pair, drawn_pairs, read_pairs
 from physgan.data.pictures import hold_out, open_pictures
-from physgan.errors import ImageError, RecipeError, TrainingError
+from physgan.errors import ImageError, RecipeError, ShapeError, TrainingError
 from physgan.files import write_text
 from physgan.physics.compose import Degradation
 from physgan.recipes.build import (
@@ -27,7 +28,7 @@ from physgan.recipes.build import (
 )
 from physgan.recipes.load import dump_recipe, load_recipe
 from physgan.recipes.schema import Data, Recipe
-from physgan.training.logs import Watcher
+from physgan.training.logs import JsonLines, Watcher
 from physgan.training.loop import GENERATOR, Outcome, Plan, fit
 from physgan.training.state import MANIFEST
 from physgan.training.step import CLEAR, OBSERVATION
@@ -57,7 +58,7 @@ def train_recipe(
     recipe: Recipe,
     folder: Path,
     *,
-    watchers: Callable[[Recipe, int, int], Sequence[Watcher]],
+    watchers: Callable[[int, int], Sequence[Watcher]] = lambda start, steps: (),
     resume: bool = False,
     device: str = "auto",
 ) -> Outcome:
@@ -66,7 +67,8 @@ def train_recipe(
     Args:
         recipe: the experiment.
         folder: the run's folder, made where it is missing.
-        watchers: given the recipe, the first step and the number of steps, those who are told.
+        watchers: given the first step and the number of steps, those who are told besides the
+            log, which is always written.
         resume: goes on from the folder's checkpoint, if it holds one.
         device: see `fit`.
 
@@ -86,7 +88,6 @@ def train_recipe(
             seed=recipe.seed,
         )
     }
-    _check_crop(recipe.data.crop, networks[GENERATOR])
     for offset, (name, weight) in enumerate(
         [
             (CLEAR, objective.weights.adversarial_clear),
@@ -98,6 +99,7 @@ def train_recipe(
             networks[name] = build_discriminator(
                 recipe.discriminator, channels=recipe.data.channels, seed=recipe.seed + offset
             )
+    _check_crop(recipe.data, degradation.operator.scale, networks)
     pairs = _pairs(recipe.data, held, degradation, recipe.seed)
     plan = _plan(recipe, train.steps_per_epoch)
     _claim(folder, recipe, resume=resume)
@@ -123,7 +125,10 @@ def train_recipe(
             plan=plan,
             folder=folder,
             save_weights=save,
-            watchers=lambda start: watchers(recipe, start, plan.steps),
+            watchers=lambda start: [
+                JsonLines(folder / LOG, from_step=start),
+                *watchers(start, plan.steps),
+            ],
             resume=resume,
             device=device,
         )
@@ -155,17 +160,38 @@ def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Tensor]]]:
     return stream, crops
 
 
-def _check_crop(crop: int, generator: nn.Module) -> None:
-    """A crop must be made of whole pixels of y, and y of whole squares of the generator."""
-    scale, multiple_of = int(generator.scale), int(generator.multiple_of)  # type: ignore[arg-type]
-    if crop % (scale * multiple_of):
-        below = crop // (scale * multiple_of) * scale * multiple_of
+def _check_crop(data: Data, scale: int, networks: Mapping[str, nn.Module]) -> None:
+    """Tries every network on one empty crop: what does not fit shows now, not in the first step."""
+    multiple_of = int(networks[GENERATOR].multiple_of)  # type: ignore[arg-type]
+    whole = scale * multiple_of
+    if data.crop % whole:
         raise RecipeError(
             "field 'data.crop'",
-            expected=f"a multiple of {scale * multiple_of}, the generator's {multiple_of} times "
+            expected=f"a multiple of {whole}, the generator's {multiple_of} times "
             f"the physics' scale {scale}",
-            got=str(crop),
-            remedy=f"Such as {below or scale * multiple_of}.",
+            got=str(data.crop),
+            remedy=f"Such as {data.crop // whole * whole or whole}.",
+        )
+    x = torch.zeros(1, data.channels, data.crop, data.crop)
+    y = x[..., ::scale, ::scale]
+    try:
+        with torch.no_grad():
+            made = networks[GENERATOR](y)
+            for name, image in ((CLEAR, x), (OBSERVATION, y)):
+                if name in networks:
+                    networks[name](image)
+    except ShapeError as error:
+        raise RecipeError(
+            "field 'data.crop'",
+            expected=f"crops that all networks take: {error.expected}",
+            got=f"{data.crop}",
+            remedy="Set a larger --data.crop.",
+        ) from None
+    if made.shape != x.shape:
+        raise RecipeError(
+            "result of the generator",
+            expected=f"{tuple(x.shape)} from {tuple(y.shape)}",
+            got=f"{tuple(made.shape)}",
         )
 
 
@@ -236,7 +262,12 @@ def _claim(folder: Path, recipe: Recipe, *, resume: bool) -> None:
             load_recipe(stored).model_dump(by_alias=True),
             recipe.model_dump(by_alias=True),
         )
-        differing = [name for name in _differences(before, now) if not name.startswith(_FREE)]
+        differing = [
+            name
+            for name in _differences(before, now)
+            # The batch decides which crops a step takes, and so where the run stands in its data.
+            if name == "training.batch" or not name.startswith(_FREE)
+        ]
         if differing:
             raise TrainingError(
                 f"recipe of the run in '{folder}'",

@@ -178,3 +178,12 @@ def test_shards_train_where_pyvips_is_not(
     status, out, err = finish(start(*argv, "--data.train", shards, script=blocked))
     assert status == 0, err
     assert ": 3 steps, " in out
+
+
+def test_training_without_fabric_says_what_to_install(argv: list[str], tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked.py"
+    blocked.write_text(BLOCKED.replace("pyvips", "lightning_fabric"), encoding="utf-8")
+    status, out, err = finish(start(*argv, script=blocked))
+    assert (status, out) == (1, "")
+    assert err.splitlines()[-1].endswith("pip install 'physgan[train]'")
+    assert "Traceback" not in err

@@ -186,7 +186,7 @@ def test_tensorboard_holds_numbers_and_pictures(tmp_path: Path) -> None:
 def test_a_crop_that_the_networks_cannot_take(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], crop: str, part: str
 ) -> None:
-    assert train(tmp_path, "--data.crop", crop) in (1, 2)
+    assert train(tmp_path, "--data.crop", crop) == 2
     assert part in capsys.readouterr().err
     assert not (tmp_path / "run" / "recipe.yaml").exists()
     assert train(tmp_path) == 0  # the folder is free for another attempt

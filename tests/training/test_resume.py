@@ -181,6 +181,7 @@ def begun(tmp_path: Path) -> Callable[..., int]:
         ("--discriminator.arguments.width=4", "discriminator.arguments.width"),
         ("--physics.stages.blur.sampler.arguments.radius=[0, 1]", "sampler.arguments.radius"),
         ("--physics.sensor=[clip]", "physics.sensor"),
+        ("--training.batch=3", "training.batch"),
     ],
 )
 def test_another_recipe_is_refused(

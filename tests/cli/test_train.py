@@ -159,7 +159,7 @@ import sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in ("pyvips", "_libvips"):
-            raise ImportError("pyvips is not on this machine")
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
 
 sys.meta_path.insert(0, Blocker())
 from physgan.cli import main
@@ -182,7 +182,7 @@ def test_shards_train_where_pyvips_is_not(
 
 def test_training_without_fabric_says_what_to_install(argv: list[str], tmp_path: Path) -> None:
     blocked = tmp_path / "blocked.py"
-    blocked.write_text(BLOCKED.replace("pyvips", "lightning_fabric"), encoding="utf-8")
+    blocked.write_text(BLOCKED.replace('"pyvips"', '"lightning_fabric"'), encoding="utf-8")
     status, out, err = finish(start(*argv, script=blocked))
     assert (status, out) == (1, "")
     assert err.splitlines()[-1].endswith("pip install 'physgan[train]'")

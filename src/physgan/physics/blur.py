@@ -26,7 +26,7 @@ from physgan.types import Theta
 Boundary: TypeAlias = Literal["reflect", "replicate", "circular", "zero"]
 
 # Kernels of at most this many samples are convolved directly, larger ones by FFT. Measured on two
-# CPU cores, forward and backward, batches of 8 at 128×128 (docs/decisions.md).
+# CPU cores, forward and backward, batches of 8 at 128×128: `python -m benchmarks.blur`.
 _DIRECT_SAMPLES = 289
 
 

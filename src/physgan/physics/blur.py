@@ -118,8 +118,6 @@ class MotionKernels:
         size: least and greatest side of the window in pixels, drawn uniformly.
     """
 
-    steps = 64
-
     def __init__(self, size: tuple[float, float] = (5.0, 21.0)) -> None:
         check_range("size of a motion kernel", size, least=1.0)
         self.size = size
@@ -127,19 +125,8 @@ class MotionKernels:
 
     def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
         """`kernel`, N×side×side, each summing to one."""
-        n, device = x.shape[0], generator.device
-        memory = uniform(n, (0.3, 0.99), generator=generator)
-        size = uniform(n, self.size, generator=generator)
-        pushes = torch.randn(n, self.steps, 2, generator=generator, device=device)
-        # v[t] = sum_s memory^(t - s) push[s]: the whole walk at once, no loop over time.
-        t = torch.arange(self.steps, device=device)
-        lag = (t[:, None] - t[None, :]).clamp(min=0)
-        weight = torch.where(t[:, None] >= t[None, :], memory[:, None, None] ** lag, 0.0)
-        path = (weight @ pushes).cumsum(dim=1)
-        path = F.interpolate(path.mT, scale_factor=4, mode="linear", align_corners=True).mT
-        path = path - path.mean(dim=1, keepdim=True)
-        reach = path.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)
-        return {"kernel": trace(path / reach * ((size - 1) / 2)[:, None, None], self.side)}
+        size = uniform(x.shape[0], self.size, generator=generator)
+        return {"kernel": trace(random_walks(size, generator=generator), self.side)}
 
 
 class DefocusMotionKernels:
@@ -150,22 +137,32 @@ class DefocusMotionKernels:
     Args:
         radius: of the disc, see `DiscKernels`.
         size: of the motion, see `MotionKernels`.
+        strength: least and greatest share of radius and size that one image gets, drawn
+            uniformly; from 0, some images stay nearly sharp.
     """
 
     def __init__(
-        self, radius: tuple[float, float] = (0.0, 4.0), size: tuple[float, float] = (5.0, 21.0)
+        self,
+        radius: tuple[float, float] = (0.0, 4.0),
+        size: tuple[float, float] = (5.0, 21.0),
+        strength: tuple[float, float] = (1.0, 1.0),
     ) -> None:
+        check_range("strength of a blur", strength, greatest=1.0)
+        self.strength = strength
         self.disc = DiscKernels(radius)
         self.motion = MotionKernels(size)
         self.side = self.disc.side + self.motion.side - 1
 
     def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
         """`kernel`, N×side×side, each summing to one."""
-        motion = self.motion.sample(x, generator=generator)["kernel"]
-        disc_kernel = self.disc.sample(x, generator=generator)["kernel"]
-        margin = self.disc.side // 2
-        room = F.pad(motion, (margin,) * 4)[:, None]
-        return {"kernel": blur(room, disc_kernel, boundary="zero", method="direct")[:, 0]}
+        n = x.shape[0]
+        strength = uniform(n, self.strength, generator=generator)
+        radius = strength * uniform(n, self.disc.radius, generator=generator)
+        size = 1 + strength * (uniform(n, self.motion.size, generator=generator) - 1)
+        motion = trace(random_walks(size, generator=generator), self.motion.side)
+        room = F.pad(motion, (self.disc.side // 2,) * 4)[:, None]
+        lens = disc(radius, self.disc.side)
+        return {"kernel": blur(room, lens, boundary="zero", method="direct")[:, 0]}
 
 
 def disc(radius: Tensor, side: int, *, oversampling: int = 8) -> Tensor:
@@ -179,6 +176,28 @@ def disc(radius: Tensor, side: int, *, oversampling: int = 8) -> Tensor:
     covered = squared <= radius.clamp(min=0.5 / oversampling * 2**0.5 + 1e-3)[:, None, None] ** 2
     kernel = F.avg_pool2d(covered.to(radius.dtype)[:, None], oversampling)[:, 0]
     return kernel / kernel.sum(dim=(-2, -1), keepdim=True)
+
+
+def random_walks(size: Tensor, *, generator: Generator, steps: int = 64) -> Tensor:
+    """Paths of a shaking hand, N×T×2 (row, column) in pixels about their centroid.
+
+    Args:
+        size: side of the window that each path fills, N, in pixels.
+        generator: the caller's.
+        steps: independent pushes along a path.
+    """
+    n, device = size.shape[0], generator.device
+    memory = uniform(n, (0.3, 0.99), generator=generator)
+    pushes = torch.randn(n, steps, 2, generator=generator, device=device)
+    # v[t] = sum_s memory^(t - s) push[s]: the whole walk at once, no loop over time.
+    t = torch.arange(steps, device=device)
+    lag = (t[:, None] - t[None, :]).clamp(min=0)
+    weight = torch.where(t[:, None] >= t[None, :], memory[:, None, None] ** lag, 0.0)
+    path = (weight @ pushes).cumsum(dim=1)
+    path = F.interpolate(path.mT, scale_factor=4, mode="linear", align_corners=True).mT
+    path = path - path.mean(dim=1, keepdim=True)
+    reach = path.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)
+    return path / reach * ((size - 1) / 2)[:, None, None]
 
 
 def trace(path: Tensor, side: int) -> Tensor:

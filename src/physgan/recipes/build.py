@@ -16,6 +16,8 @@ import torch
 from pydantic import ConfigDict, Field, create_model
 from torch import nn
 
+from physgan.data.pictures import Pictures
+from physgan.data.text.pictures import TextPages
 from physgan.errors import PhysganError, RecipeError, nearest
 from physgan.networks import DISCRIMINATORS, GENERATORS
 from physgan.objective.objective import Objective, Weights
@@ -40,6 +42,9 @@ SAMPLERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
 )
 """Samplers by name."""
 
+PICTURES: Mapping[str, Callable[..., Any]] = MappingProxyType({"text_pages": TextPages})
+"""Sets of pictures that are drawn, by name."""
+
 SENSOR_STAGES: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {"noise": Noise, "clip": Clip, "round": Round}
 )
@@ -61,6 +66,15 @@ def build_degradation(spec: Physics) -> Degradation:
     }
     sensor = [build(stage, SENSOR_STAGES, kind="stage of a sensor") for stage in spec.sensor]
     return Degradation(stages, SensorChain(sensor))
+
+
+def build_pictures(spec: Component) -> Pictures:
+    """The set of drawn pictures of a recipe.
+
+    Raises:
+        RecipeError: an unknown name or argument, or foreign code that cannot be imported.
+    """
+    return build(spec, PICTURES, kind="set of pictures")  # type: ignore[no-any-return]
 
 
 def build_objective(spec: ObjectiveSpec) -> Objective:

@@ -25,6 +25,7 @@ from physgan.recipes.build import (
     build_discriminator,
     build_generator,
     build_objective,
+    build_pictures,
 )
 from physgan.recipes.load import dump_recipe, load_recipe
 from physgan.recipes.schema import Data, Recipe
@@ -141,14 +142,17 @@ def train_recipe(
 
 def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Tensor]]]:
     data = recipe.data
-    if data.train is None:
+    if data.train is not None:
+        pictures = open_pictures(data.train, channels=data.channels)
+    elif data.pictures is not None:
+        pictures = build_pictures(data.pictures)
+    else:
         raise RecipeError(
             "field 'data.train'",
             expected="a folder of clear pictures, or shards of them",
             got="nothing",
             remedy="Name it: --data.train FOLDER.",
         )
-    pictures = open_pictures(data.train, channels=data.channels)
     indices: Sequence[int] = range(len(pictures))
     held: Sequence[int] = ()
     if data.pairs is None:

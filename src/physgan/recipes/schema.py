@@ -68,6 +68,9 @@ class Data(Strict):
     train: Path | None = Field(
         None, description="Folder of clear pictures, or shards made by `physgan pack`."
     )
+    pictures: Named | None = Field(
+        None, description="Pictures that are drawn rather than read, in place of `train`."
+    )
     channels: PositiveInt = Field(3, description="1 for grey, 3 for colour.")
     crop: PositiveInt = Field(128, description="Side of a training crop in pixels.")
     fit: Literal["crop", "resize"] = Field(

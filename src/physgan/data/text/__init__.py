@@ -1,0 +1,1 @@
+"""Pages of text, drawn without end from a seed: words, typefaces, layout."""

@@ -34,6 +34,15 @@ def restore_whole(fn: RestoreFn, y: Tensor) -> Tensor:
         ShapeError: `y` has another rank, type or number of channels or no pixel, or `fn` returns
             another shape than it states.
     """
+    check_images(fn, y)
+    height, width = y.shape[2:]
+    x_hat = restore_padded(fn, padded(fn, y))
+    # Outside inference mode, so that the result is an ordinary tensor and not a view of padding.
+    return x_hat[:, :, : fn.scale * height, : fn.scale * width].clamp(0, 1)
+
+
+def check_images(fn: RestoreFn, y: Tensor) -> None:
+    """Raises ShapeError unless `y` is N×C×h×w, floating, of the restorer's channels, not empty."""
     if y.ndim != 4 or y.shape[1] != fn.channels or 0 in y.shape[2:]:
         raise ShapeError(
             "the images to restore",
@@ -48,19 +57,31 @@ def restore_whole(fn: RestoreFn, y: Tensor) -> Tensor:
             got=str(y.dtype),
             remedy="Divide 8-bit values by 255 first.",
         )
-    count, channels, height, width = y.shape
+
+
+def padded(fn: RestoreFn, y: Tensor) -> Tensor:
+    """`y`, padded below and to the right to a size that `fn` takes; see `restore_whole`."""
     with torch.inference_mode():
-        padded = _pad(y, _target(height, fn.multiple_of), _target(width, fn.multiple_of))
-        x_hat = fn(padded)
-        expected = (count, channels, *(fn.scale * side for side in padded.shape[2:]))
-        if tuple(x_hat.shape) != expected:
-            raise ShapeError(
-                "the result of the restorer",
-                expected=f"{expected}, as its scale {fn.scale} says",
-                got=str(tuple(x_hat.shape)),
-            )
-    # Outside inference mode, so that the result is an ordinary tensor and not a view of padding.
-    return x_hat[:, :, : fn.scale * height, : fn.scale * width].clamp(0, 1)
+        height, width = (_target(side, fn.multiple_of) for side in y.shape[2:])
+        return _pad(y.detach(), height, width)
+
+
+def restore_padded(fn: RestoreFn, y: Tensor) -> Tensor:
+    """Runs `fn` on images of a size that it takes, without gradients, and checks what it returns.
+
+    Raises:
+        ShapeError: another shape than `fn` states.
+    """
+    with torch.inference_mode():
+        x_hat = fn(y)
+    expected = (*y.shape[:2], *(fn.scale * side for side in y.shape[2:]))
+    if tuple(x_hat.shape) != expected:
+        raise ShapeError(
+            "the result of the restorer",
+            expected=f"{expected}, as its scale {fn.scale} says",
+            got=str(tuple(x_hat.shape)),
+        )
+    return x_hat
 
 
 def _target(side: int, multiple_of: int) -> int:

@@ -62,6 +62,10 @@ class WeightsError(PhysganError, ValueError):
     """A weights file cannot be read, or does not fit the network."""
 
 
+class UsageError(PhysganError, ValueError):
+    """Arguments that do not go together, or cannot be meant."""
+
+
 class TrainingError(PhysganError, RuntimeError):
     """A training run cannot start, continue or go on."""
 

@@ -19,10 +19,11 @@ from dataclasses import fields
 from importlib import import_module
 
 from physgan import __version__
-from physgan.errors import PhysganError, RecipeError, nearest
+from physgan.errors import PhysganError, RecipeError, UsageError, nearest
 
 # Command -> its module and one line of help.
 COMMANDS = {
+    "restore": ("physgan.cli.restore", "Restore pictures, files and folders of them."),
     "train": ("physgan.cli.train", "Train a restorer from a recipe."),
     "pack": ("physgan.cli.pack", "Pack folders of clear images into shards for training."),
 }
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # a reader that has gone shows here rather than at interpreter exit
     except PhysganError as error:
         print(f"physgan: {error}", file=sys.stderr)
-        return 2 if isinstance(error, RecipeError) else 1
+        return 2 if isinstance(error, RecipeError | UsageError) else 1
     except KeyboardInterrupt:
         print("physgan: interrupted.", file=sys.stderr)
         return 130

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from physgan.errors import ImageError
+from physgan.images.vips import check_file, open_vips, require_vips, unfit, unread
 
 SUFFIXES: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm", ".gif"}
@@ -19,6 +20,7 @@ SUFFIXES: Final = frozenset(
 """Endings, in lower case, of the files that a folder of pictures is made of."""
 
 _INTERPRETATION: Final = {1: "b-w", 3: "srgb"}
+_EXPECTED: Final = "a whole picture of 8 or 16 bits as PNG, JPEG, TIFF, WebP or GIF"
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -67,40 +69,24 @@ def read_8bit(path: Path, *, channels: int = 3) -> Tensor:
         raise ImageError(
             "channels of a picture file", expected="1 (grey) or 3 (colour)", got=str(channels)
         )
-    if not path.is_file():
-        raise _unfit(path, "a folder" if path.is_dir() else "nothing of that name")
+    pyvips = require_vips(
+        path, remedy="Install pyvips[binary], or train from shards made by `physgan pack`."
+    )
+    head = check_file(path, expected=_EXPECTED)
     try:
-        import pyvips
-    except (ImportError, OSError) as error:  # OSError: the package without its library
-        raise ImageError(
-            f"picture file '{path}'",
-            expected="pyvips, which reads picture files, to be installed",
-            got=str(error).partition("\n")[0],
-            remedy="Install pyvips[binary], or train from shards made by `physgan pack`.",
-        ) from None
-    try:
-        # By default half a file passes for a picture, the rest of it grey.
-        image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error")
+        image = open_vips(pyvips, path)
         if image.format not in ("uchar", "ushort"):
-            raise _unfit(path, f"values of type {image.format}")
+            raise unfit(path, expected=_EXPECTED, got=f"values of type {image.format}")
         image = image.autorot()
         if image.hasalpha():
             white = [65535.0] if image.format == "ushort" else [255.0]
             image = image.flatten(background=white)
         image = image.colourspace(_INTERPRETATION[channels])
         if image.bands != channels or image.format != "uchar":
-            raise _unfit(path, f"{image.bands} bands of type {image.format}")
+            got = f"{image.bands} bands of type {image.format}"
+            raise unfit(path, expected=_EXPECTED, got=got)
         pixels = image.write_to_memory()
     except pyvips.Error as error:
-        reason = str(error).strip().splitlines()
-        raise _unfit(path, reason[-1].strip() if reason else "an unreadable file") from None
+        raise unread(path, head, error, expected=_EXPECTED) from None
     tensor = torch.frombuffer(bytearray(pixels), dtype=torch.uint8)
     return tensor.reshape(image.height, image.width, image.bands).permute(2, 0, 1).contiguous()
-
-
-def _unfit(path: Path, got: str) -> ImageError:
-    return ImageError(
-        f"picture file '{path}'",
-        expected="a whole picture of 8 or 16 bits as PNG, JPEG, TIFF, WebP or GIF",
-        got=got.rstrip("."),
-    )

@@ -1,0 +1,118 @@
+"""`physgan restore`: pictures in, restored pictures out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass
+class Arguments:
+    """Restore pictures: files, and folders of them."""
+
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Picture files and folders."""
+    output: Path
+    """Folder of the results; names, endings and paths within folders are kept."""
+    task: str | None = None
+    """Name of shipped weights."""
+    weights: Path | None = None
+    """A weights file, or the folder of a run, in place of a task."""
+    recursive: bool = False
+    """Also look into folders within folders."""
+    skip_existing: bool = False
+    """Leave pictures alone whose result is there."""
+    overwrite: bool = False
+    """Replace results that are there."""
+    dry_run: bool = False
+    """Tell what would be restored to where, and end."""
+    strength: float = 1.0
+    """From 0, the picture as it is, to 1, as the network restores it."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    tile: str = "auto"
+    """Side of the tiles of large pictures; the result does not depend on it."""
+    json: bool = False
+    """Print one line of JSON for each picture."""
+
+
+def run(arguments: Arguments, overrides: Sequence[str]) -> int:
+    """Carries the command out; returns the exit status."""
+    from physgan.errors import UsageError
+
+    if (arguments.task is None) == (arguments.weights is None):
+        raise UsageError(
+            "restorer",
+            expected="--task NAME or --weights FILE",
+            got="both" if arguments.task else "none",
+        )
+    if not 0 <= arguments.strength <= 1:
+        raise UsageError("--strength", expected="0 to 1", got=f"{arguments.strength:g}")
+    if arguments.tile != "auto" and not (arguments.tile.isdecimal() and int(arguments.tile) > 0):
+        raise UsageError("--tile", expected="auto or a number of pixels", got=arguments.tile)
+    if arguments.output.exists() and not arguments.output.is_dir():
+        raise UsageError(f"output '{arguments.output}'", expected="a folder", got="a file")
+    if arguments.skip_existing and arguments.overwrite:
+        raise UsageError(
+            "results that are there", expected="--skip-existing or --overwrite", got="both"
+        )
+    return _restore(arguments)
+
+
+def _restore(arguments: Arguments) -> int:
+    from physgan.restore.files import plan, restore_files
+
+    jobs, faults = plan(arguments.paths, arguments.output, recursive=arguments.recursive)
+    for fault in faults:
+        _tell_fault(fault, arguments.json)
+    if arguments.dry_run:
+        for job in jobs:
+            print(f"{job.source} -> {job.target}")
+        return 1 if faults else 0
+    from physgan.restore.restorer import Restorer
+
+    source = arguments.task if arguments.task is not None else arguments.weights
+    restorer = Restorer.from_pretrained(source or "", device=arguments.device)
+    failed = 0
+    outcomes = restore_files(
+        restorer.fn,
+        jobs,
+        strength=arguments.strength,
+        tile=None if arguments.tile == "auto" else int(arguments.tile),
+        skip_existing=arguments.skip_existing,
+        overwrite=arguments.overwrite,
+    )
+    for number, outcome in enumerate(outcomes, start=1):
+        if arguments.json:
+            record = {
+                "source": str(outcome.source),
+                "target": str(outcome.target),
+                "status": outcome.status,
+                "seconds": round(outcome.seconds, 3),
+            }
+            if outcome.error is not None:
+                record["error"] = str(outcome.error)
+            print(json.dumps(record), flush=True)
+        elif outcome.error is None:
+            print(
+                f"[{number}/{len(jobs)}] {outcome.target}: {outcome.status}"
+                + (f" in {outcome.seconds:.1f} s" if outcome.seconds else ""),
+                file=sys.stderr,
+                flush=True,
+            )
+        if outcome.error is not None:
+            failed += 1
+            print(f"physgan: {outcome.error}", file=sys.stderr, flush=True)
+    return 1 if failed or faults else 0
+
+
+def _tell_fault(fault: Exception, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"status": "failed", "error": str(fault)}), flush=True)
+    print(f"physgan: {fault}", file=sys.stderr, flush=True)

@@ -1,0 +1,158 @@
+"""What reading and writing of picture files share: pyvips, loaded late, and its faults in words."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any, Final
+
+from physgan.errors import ImageError
+
+FieldValue = int | str | bytes | tuple[int, ...] | tuple[float, ...]
+"""What a field of libvips' metadata holds."""
+
+_FOREIGN: Final = {
+    **dict.fromkeys(
+        (
+            *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".kdc", ".mrw", ".nef"),
+            *(".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".sr2", ".srf", ".srw", ".x3f"),
+        ),
+        ("a camera's raw file", "Develop it to a 16-bit TIFF first."),
+    ),
+    ".pdf": ("a document, not a picture", "Render its pages to PNG or TIFF first."),
+    ".svg": ("a drawing, not a picture", "Render it to PNG first."),
+}
+"""Suffixes of what holds pictures only by way of another program: name and remedy.
+
+Raw files are refused by their names, since many are TIFF files whose first page is a thumbnail.
+"""
+
+_CONVERT: Final = "Convert it to PNG or TIFF first."
+_STORE: Final = "Store it with 8 or 16 bits or as 32-bit floating point, Lab with 16 bits."
+
+# Of numbers of 64 bits, and of Lab of 8 bits.
+_UNREAD_TIFF: Final = ("samples out of range", "bad labq format")
+
+
+def unfit(path: Path, *, expected: str, got: str, remedy: str = "") -> ImageError:
+    """The error that says what is wrong with a picture file, in one line."""
+    return ImageError(
+        f"picture file '{path}'",
+        expected=expected,
+        got=" ".join(got.split()).rstrip(".") or "nothing that can be read",
+        remedy=remedy,
+    )
+
+
+def require_vips(path: Path, *, remedy: str = "Install pyvips[binary].") -> Any:
+    """The module pyvips, loaded on the first call.
+
+    Raises:
+        ImageError: pyvips, or the library below it, is not installed.
+    """
+    try:
+        import pyvips
+    except (ImportError, OSError) as error:  # OSError: the package without its library
+        raise unfit(
+            path,
+            expected="pyvips, which reads and writes picture files, to be installed",
+            got=str(error).partition("\n")[0],
+            remedy=remedy,
+        ) from None
+    return pyvips
+
+
+def check_file(path: Path, *, expected: str) -> bytes:
+    """Makes sure that a file is there and readable, and gives its first 64 bytes.
+
+    Raises:
+        ImageError: there is no such file, it is a folder, empty, or may not be read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        got = {
+            errno.ENOENT: "nothing of that name",
+            errno.EISDIR: "a folder",
+            errno.EACCES: "a file, or a folder above it, that may not be read",
+        }.get(error.errno or 0, error.strerror or str(error))
+        raise unfit(path, expected=expected, got=got) from None
+    except ValueError:  # a null byte
+        raise unfit(path, expected=expected, got="a name that no file can have") from None
+    if not head:
+        raise unfit(path, expected=expected, got="an empty file")
+    return head
+
+
+def open_vips(vips: Any, path: Path, **options: Any) -> Any:
+    """A pyvips image of a file, whose pixels are yet to be read, from top to bottom.
+
+    A fault found while they are read is an error: by default half a file passes for a picture,
+    the rest of it grey.
+
+    Raises:
+        pyvips.Error: libvips cannot read the file.
+    """
+    # By name, libvips takes brackets for options, and may return what the file held before.
+    source = vips.Source.new_from_file(str(path))
+    return vips.Image.new_from_source(source, "", access="sequential", fail_on="error", **options)
+
+
+def unread(path: Path, head: bytes, error: Exception, *, expected: str) -> ImageError:
+    """What to say where libvips did not read a file that begins with `head`."""
+    suffix = path.suffix.lower()
+    if suffix in _FOREIGN:
+        got, remedy = _FOREIGN[suffix]
+    elif head[4:8] == b"ftyp" and head[8:11] in (b"hei", b"hev"):
+        got, remedy = "an HEIC file, which this libvips cannot decode", _CONVERT
+    elif head[4:12] == b"ftypavis":
+        got, remedy = "an animated AVIF file, which libvips does not read", _CONVERT
+    elif "not in a known format" in str(error):
+        got, remedy = "no picture, or one of a kind that this libvips does not read", _CONVERT
+    elif any(words in str(error) for words in _UNREAD_TIFF):
+        got, remedy = "TIFF of numbers that libvips does not read", _STORE
+    else:
+        why = reason(error)
+        got, remedy = "a file that libvips cannot read whole" + (f" ({why})" if why else ""), ""
+    return unfit(path, expected=expected, got=got, remedy=remedy)
+
+
+def refuse_foreign(path: Path, *, expected: str) -> None:
+    """Refuses what libvips would read wrongly or as something else.
+
+    Raises:
+        ImageError: by its suffix the file is a camera's raw file, a document or a drawing.
+    """
+    if path.suffix.lower() in _FOREIGN:
+        got, remedy = _FOREIGN[path.suffix.lower()]
+        raise unfit(path, expected=expected, got=got, remedy=remedy)
+
+
+def reason(error: Exception) -> str:
+    """The line of libvips' message that says most, empty where none says anything."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [
+        line
+        for line in lines
+        if any(letter.isalpha() for letter in line)
+        and not line.startswith(("unable to ", "system error"))
+        and "bad seek" not in line
+    ]
+    return telling[-1].rstrip(".") if telling else ""
+
+
+def set_field(image: Any, name: str, value: FieldValue) -> Any:
+    """A pyvips image with one more field of metadata."""
+    from pyvips import GValue
+
+    if isinstance(value, tuple):
+        whole = all(isinstance(number, int) for number in value)
+        kind = GValue.array_int_type if whole else GValue.array_double_type
+    elif isinstance(value, int):
+        kind = GValue.gint_type
+    else:
+        kind = GValue.blob_type if isinstance(value, bytes) else GValue.gstr_type
+    image = image.copy()
+    image.set_type(kind, name, list(value) if isinstance(value, tuple) else value)
+    return image

@@ -1,0 +1,293 @@
+"""Pictures back into files, in the form in which they came."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor
+
+from physgan.errors import ImageError, ShapeError
+from physgan.files import replacing
+from physgan.images.colour import INKS, LAB, from_rgb16
+from physgan.images.picture import KINDS, NUMPY, PNG_XMP, Form, Picture
+from physgan.images.vips import reason, require_vips, set_field, unfit
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_QUALITY: Final = 95
+_NUMBERS: Final = {
+    "png": ("uchar", "ushort"),
+    "jpeg": ("uchar",),
+    "webp": ("uchar",),
+    "gif": ("uchar",),
+    "avif": ("uchar", "ushort"),
+    "heic": ("uchar", "ushort"),
+}
+"""Numbers that a kind of file holds; TIFF holds all."""
+_HEIF: Final = {"avif": "av1", "heic": "hevc"}
+_AVIF_BITS: Final = 12
+_BIG_TIFF: Final = 2**31  # bytes of pixels, well below what offsets of 32 bits reach
+_PNG_HEADER: Final = 33  # bytes: signature and first chunk, IHDR
+
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """Writes a picture in the form in which it was read, upright, whole or not at all.
+
+    The suffix chooses the kind of file; bits, transparency, pages, profile, metadata and pixels
+    per inch are those of `picture.form`. Pages may have another size than they had. Pixels per
+    inch stay as they are then, too: four times the pixels print four times as wide, and a program
+    that lays out by size must be told anew.
+
+    Values are clamped to [0, 1] and rounded to the nearest number of the file. Kinds that lose
+    (JPEG, AVIF, HEIC, and WebP where the file was not lossless) are written at quality 95 with
+    colour at full resolution. GIF gets new palettes of 256 colours for each frame.
+
+    Raises:
+        ImageError: the suffix is of no kind that can be written, the kind cannot hold the
+            picture, a value is no number, or the file cannot be written.
+        ShapeError: pages are not of one size, or not as `picture.form` says.
+    """
+    suffix, form = path.suffix.lower(), picture.form
+    kind = form.kind if suffix == ".heif" and form.kind == "heic" else KINDS.get(suffix)
+    if kind is None:
+        raise ImageError(
+            f"picture file '{path}'",
+            expected=f"a name ending in {', '.join(KINDS)}",
+            got=f"'{path.suffix}'" if suffix else "a name without an ending",
+        )
+    check_pages(picture)
+    obstacle = _obstacle(kind, picture)
+    if obstacle:
+        raise ImageError(
+            f"picture file '{path}'",
+            expected="a kind of file that can hold the picture",
+            got=f"{kind.upper()} for {obstacle}",
+            remedy="Write it as it came, or as TIFF." if kind != "tiff" else "Write it as it came.",
+        )
+    vips = require_vips(path)
+    if not path.parent.is_dir():
+        raise _unwritten(path, f"no folder '{path.parent}'")
+    try:
+        bits = _bits(kind, form)
+        image = _image(vips, picture, bits)
+        with replacing(path) as beside:
+            _save(image, beside, kind, form, bits)
+            if kind == "png":
+                _splice(beside, form.chunks + _xmp_chunk(form))
+    except vips.Error as error:
+        raise _unwritten(path, reason(error) or "a fault of libvips") from None
+    except OSError as error:
+        raise _unwritten(path, error.strerror or str(error)) from None
+
+
+def check_pages(picture: Picture) -> None:
+    """Makes sure that a picture's pages are of one size and as its form says.
+
+    Raises:
+        ShapeError: there is no page or no pixel, or pages differ in size or in having alpha.
+        ImageError: a value is infinite or no number.
+    """
+    if not picture.pages:
+        raise ShapeError("pages of a picture", expected="at least one", got="none")
+    first = picture.pages[0]
+    height, width = first.colour.shape[-2:]
+    wanted = (picture.form.channels, height, width)
+    for number, page in enumerate(picture.pages):
+        for name, tensor, shape in (
+            ("colour", page.colour, wanted),
+            ("alpha", page.alpha, (1, height, width)),
+        ):
+            if tensor is None:
+                continue
+            if tensor.shape != shape or not tensor.is_floating_point() or not tensor.numel():
+                raise ShapeError(
+                    f"{name} of page {number}",
+                    expected=f"{'×'.join(map(str, shape))}, floating",
+                    got=f"{'×'.join(map(str, tensor.shape))}, {tensor.dtype}",
+                )
+            if not torch.isfinite(tensor).all():
+                raise ImageError(
+                    f"{name} of page {number}",
+                    expected="a number in every pixel",
+                    got="values that are infinite or no number (NaN)",
+                )
+        if (page.alpha is None) != (first.alpha is None):
+            raise ShapeError(
+                f"alpha of page {number}",
+                expected="transparency in all pages or in none",
+                got="another choice than in page 0",
+            )
+
+
+def _obstacle(kind: str, picture: Picture) -> str:
+    """What of the picture a kind of file cannot hold, empty where it holds all."""
+    form, pages = picture.form, len(picture.pages)
+    transparent = picture.pages[0].alpha is not None
+    if form.space == INKS and kind not in ("jpeg", "tiff"):
+        return "colours as four inks (CMYK)"
+    if form.space in LAB and kind != "tiff":
+        return "Lab colours"
+    if form.number not in _NUMBERS.get(kind, NUMPY):
+        return f"numbers of type {NUMPY[form.number]}"
+    if kind in _HEIF and form.bits > _AVIF_BITS:
+        return f"{form.bits} bits"
+    if kind == "gif" and form.kind != "gif":
+        return "more than 256 colours"
+    if kind == "jpeg" and transparent:
+        return "transparency"
+    if pages > 1 and kind in ("png", "jpeg"):
+        return f"{pages} pages"
+    if pages > 1 and (kind in ("gif", "webp")) != form.animated:
+        return "an animation" if form.animated else f"{pages} pages that are no animation"
+    return ""
+
+
+def _bits(kind: str, form: Form) -> int:
+    """How many bits of a number a kind of file is to keep."""
+    if form.number == "uchar":
+        return form.bits if kind in ("png", "tiff") else 8
+    if form.number == "ushort":
+        return form.bits if kind in _HEIF else 16
+    return form.bits
+
+
+def _image(vips: Any, picture: Picture, bits: int) -> Any:
+    """A pyvips image of all pages, one below the other, with the file's metadata."""
+    form, pages = picture.form, picture.pages
+    colour = [page.colour for page in pages]
+    alpha = [page.alpha for page in pages if page.alpha is not None]
+    if form.space == INKS or form.space in LAB:
+        rgb = _wrap(vips, [_numbers(colour, "ushort", 16, 0.0, 65535.0)], "ushort", "rgb16")
+        image = from_rgb16(
+            rgb, form.space, depth=8 if form.number == "uchar" else 16, profile=form.profile
+        )
+        if alpha:
+            opacity = _numbers(alpha, form.number, bits, 0.0, form.opaque)
+            image = image.bandjoin(_wrap(vips, [opacity], form.number, "b-w"))
+            image = image.copy(interpretation=form.space)
+    else:
+        numbers = [_numbers(colour, form.number, bits, form.black, form.white)]
+        if alpha:
+            numbers.append(_numbers(alpha, form.number, bits, 0.0, form.opaque))
+        image = _wrap(vips, numbers, form.number, form.space)
+    image = image.copy(xres=form.xres, yres=form.yres)
+    for name, value in form.fields:
+        image = set_field(image, name, value)
+    image = set_field(image, "orientation", 1)
+    height = pages[0].colour.shape[1]
+    return set_field(image, "page-height", height) if len(pages) > 1 else image
+
+
+def _numbers(
+    planes: Sequence[Tensor], number: str, bits: int, black: float, white: float
+) -> npt.NDArray[Any]:
+    """What a file holds for C×H×W in [0, 1] of each page, one below the other: (P·H)×W×C."""
+    import numpy as np
+
+    channels, height, width = planes[0].shape
+    numbers = np.empty((len(planes) * height, width, channels), NUMPY[number])
+    for page, plane in enumerate(planes):
+        rows = numbers[page * height : (page + 1) * height]
+        for channel in range(channels):  # one at a time: less memory
+            x = plane[channel].detach().float().cpu().clamp(0, 1).numpy()
+            if number in ("uchar", "ushort"):
+                largest = 2**bits - 1
+                step = 255 // largest if number == "uchar" else 2 ** (16 - bits)
+                rows[..., channel] = np.rint(x * largest) * step
+            elif numbers.dtype.kind == "f":
+                exact = black == 0 and white == 1
+                rows[..., channel] = x if exact else _spread(x, black, white)
+            else:
+                rows[..., channel] = np.rint(_spread(x, black, white))
+    return numbers
+
+
+def _spread(x: npt.NDArray[Any], black: float, white: float) -> npt.NDArray[np.float64]:
+    import numpy as np
+
+    return x.astype(np.float64) * (white - black) + black
+
+
+def _wrap(vips: Any, numbers: Sequence[npt.NDArray[Any]], number: str, space: str) -> Any:
+    """A pyvips image on the memory of arrays H×W×bands, whose bands are joined."""
+    parts = [
+        vips.Image.new_from_memory(array, array.shape[1], array.shape[0], array.shape[2], number)
+        for array in numbers
+    ]
+    image = parts[0] if len(parts) == 1 else parts[0].bandjoin(parts[1:])
+    return image.copy(interpretation=space)
+
+
+def _save(image: Any, path: Path, kind: str, form: Form, bits: int) -> None:
+    """Writes an image as a kind of file, whatever the path is called."""
+    name = str(path)
+    keep = {"exif", "xmp", "iptc", "icc", "other"}
+    if kind == "png":
+        keep.remove("xmp")  # libvips compresses it, and then few programs find it
+    if kind != "jpeg" and "exif-data" not in dict(form.fields):
+        keep.remove("exif")  # libvips would make one; in JPEG it holds the resolution
+    options: dict[str, Any] = {"keep": "|".join(sorted(keep))}
+    if kind == "png":
+        if bits < 8:
+            options["bitdepth"] = bits
+        image.pngsave(name, **options)
+    elif kind == "jpeg":
+        image.jpegsave(name, Q=_QUALITY, subsample_mode="off", optimize_coding=True, **options)
+    elif kind == "tiff":
+        if bits < 8:
+            options["bitdepth"] = bits
+        floating = form.number in ("float", "double")
+        image.tiffsave(
+            name,
+            compression="ccittfax4" if bits == 1 else "deflate",
+            predictor="none" if bits < 8 or floating else "horizontal",
+            bigtiff=image.width * image.height * image.bands * bits > 8 * _BIG_TIFF,
+            **options,
+        )
+    elif kind == "gif":
+        image.gifsave(name, interpalette_maxerror=0, keep_duplicate_frames=True, **options)
+    elif kind == "webp":
+        if form.lossless:
+            image.webpsave(name, lossless=True, exact=True, **options)
+        else:
+            image.webpsave(name, Q=_QUALITY, smart_subsample=True, **options)
+    else:
+        image.heifsave(
+            name,
+            compression=_HEIF[kind],
+            Q=_QUALITY,
+            bitdepth=bits,
+            subsample_mode="off",
+            **options,
+        )
+
+
+def _splice(path: Path, chunks: bytes) -> None:
+    """Puts chunks into a PNG file, behind its header."""
+    if not chunks:
+        return
+    content = path.read_bytes()
+    with path.open("wb") as file:
+        file.write(content[:_PNG_HEADER])
+        file.write(chunks)
+        file.write(memoryview(content)[_PNG_HEADER:])
+
+
+def _xmp_chunk(form: Form) -> bytes:
+    """XMP as PNG wants it: text of that keyword, neither compressed nor of a language."""
+    xmp = dict(form.fields).get("xmp-data")
+    if not isinstance(xmp, bytes):
+        return b""
+    body = b"iTXt" + PNG_XMP + bytes(4) + xmp
+    return struct.pack(">L", len(body) - 4) + body + struct.pack(">L", zlib.crc32(body))
+
+
+def _unwritten(path: Path, got: str) -> ImageError:
+    return unfit(path, expected="a place where it can be written whole", got=got)

@@ -1,0 +1,74 @@
+"""Restoring one page of a picture: channels and alpha made to fit, and strength."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from physgan.images.picture import Page
+from physgan.restore.tiled import restore_tiled, tile_side
+from physgan.restore.whole import restore_whole
+from physgan.types import RestoreFn
+
+
+def restore_page(
+    fn: RestoreFn, page: Page, *, strength: float = 1.0, tile: int | None = None
+) -> Page:
+    """Restores colour or grey, whatever the restorer was made for, and keeps alpha.
+
+    A restorer of three channels gives grey back for grey, the mean of what it makes of three equal
+    channels; one of a single channel restores each colour by itself. Transparency is kept, enlarged
+    with the picture.
+
+    Args:
+        fn: the restorer.
+        page: colour and alpha.
+        strength: 0 leaves the page as it is (enlarged bicubically where the restorer enlarges), 1
+            is what the restorer makes of it; between, a mixture of both.
+        tile: side of the tiles that a large page is cut into; None chooses. The result does not
+            depend on it. Restorers with global statistics take pages whole.
+
+    Returns:
+        The page restored, `fn.scale` times as large.
+    """
+    x_hat = restore_images(fn, page.colour[None], strength=strength, tile=tile)
+    alpha = None if page.alpha is None else _enlarged(page.alpha[None], fn.scale)[0]
+    return Page(x_hat[0], alpha)
+
+
+def restore_images(
+    fn: RestoreFn, y: Tensor, *, strength: float = 1.0, tile: int | None = None
+) -> Tensor:
+    """As `restore_page`, for images N×C×h×w in [0, 1] of 1 or 3 channels, or of the restorer's.
+
+    Raises:
+        ShapeError: wrong rank, type or channels.
+    """
+    x_hat = _in_its_channels(fn, y, tile)
+    return x_hat if strength == 1.0 else torch.lerp(_enlarged(y, fn.scale), x_hat, strength)
+
+
+def _in_its_channels(fn: RestoreFn, y: Tensor, tile: int | None) -> Tensor:
+    channels = y.shape[1] if y.ndim == 4 else 0
+    if fn.channels == channels:
+        return _run(fn, y, tile)
+    if channels == 1:
+        return _run(fn, y.expand(-1, fn.channels, -1, -1), tile).mean(dim=1, keepdim=True)
+    if fn.channels == 1:
+        planes = [_run(fn, plane, tile) for plane in y.split(1, dim=1)]
+        return torch.cat(planes, dim=1)
+    return _run(fn, y, tile)  # neither fits: its own refusal says so
+
+
+def _run(fn: RestoreFn, y: Tensor, tile: int | None) -> Tensor:
+    if fn.global_statistics or fn.receptive_field is None:
+        return restore_whole(fn, y)
+    return restore_tiled(fn, y, tile=tile if tile is not None else tile_side(fn))
+
+
+def _enlarged(image: Tensor, scale: int) -> Tensor:
+    if scale == 1:
+        return image
+    larger = F.interpolate(image, scale_factor=scale, mode="bicubic", align_corners=False)
+    return larger.clamp(0, 1)

@@ -1,0 +1,104 @@
+"""The restorer that people hold: weights, a device, and what can be done with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from physgan.errors import WeightsError
+from physgan.restore.files import restore_file
+from physgan.restore.page import restore_images
+from physgan.types import RestoreFn
+from physgan.weights.catalogue import find_weights
+from physgan.weights.file import WeightsInfo, load_weights
+
+
+class Restorer:
+    """A trained network, ready to restore tensors and files.
+
+    Args:
+        fn: the network or another `RestoreFn`, on `device`.
+        info: the header of its weights, if it has one.
+        device: where `fn` runs; pictures stay where they are, and go there tile by tile.
+    """
+
+    def __init__(
+        self, fn: RestoreFn, info: WeightsInfo | None = None, *, device: str | torch.device = "cpu"
+    ) -> None:
+        self.device = torch.device(device)
+        self.fn: RestoreFn = _Elsewhere(fn, self.device)
+        self.info = info
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, *, device: str = "auto") -> Restorer:
+        """Loads weights by a shipped name, from a file, or from the folder of a run.
+
+        Args:
+            source: such as `deblur-text`, `weights.safetensors` or `runs/first`.
+            device: `auto` takes a GPU where there is one.
+
+        Raises:
+            WeightsError: there are no such weights, they are damaged, or the device is not there.
+        """
+        target = _device(device)
+        network, info = load_weights(find_weights(source), device=target)
+        return cls(network, info, device=target)
+
+    def __call__(self, y: Tensor, *, strength: float = 1.0) -> Tensor:
+        """Restores a batch of any height and width.
+
+        Args:
+            y: N×C×H×W in [0, 1], floating.
+            strength: 0 gives `y` back, 1 what the network makes of it.
+
+        Returns:
+            As `y`, `scale` times as large, in [0, 1], on the device of `y`.
+
+        Raises:
+            ShapeError: wrong rank, type or channels.
+        """
+        return restore_images(self.fn, y, strength=strength)
+
+    def restore_file(
+        self, source: str | Path, target: str | Path, *, strength: float = 1.0
+    ) -> None:
+        """Restores a picture file with all of its pages and metadata.
+
+        Raises:
+            ImageError: the source cannot be read or the target cannot be written.
+        """
+        restore_file(self.fn, Path(source), Path(target), strength=strength)
+
+    def __repr__(self) -> str:
+        name = self.info.architecture if self.info is not None else "no header"
+        scale = f", ×{self.fn.scale}" if self.fn.scale != 1 else ""
+        return f"Restorer({name}, {self.fn.channels} channels{scale}, on {self.device})"
+
+
+class _Elsewhere:
+    """A `RestoreFn` on a device of its own, for images on any."""
+
+    def __init__(self, fn: RestoreFn, device: torch.device) -> None:
+        self.fn, self.device = fn, device
+        self.channels, self.scale, self.multiple_of = fn.channels, fn.scale, fn.multiple_of
+        self.receptive_field, self.global_statistics = fn.receptive_field, fn.global_statistics
+
+    def __call__(self, y: Tensor) -> Tensor:
+        return self.fn(y.to(self.device)).to(y.device)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise WeightsError(
+            f"device '{name}'",
+            expected="auto, cpu, cuda or mps, as this machine has it",
+            got=str(error).splitlines()[0],
+        ) from None
+    return device

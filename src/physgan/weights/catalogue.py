@@ -1,0 +1,64 @@
+"""The weights that come with physgan: which there are, and that they are what they were."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+
+from physgan.errors import WeightsError, nearest
+
+SHIPPED: Mapping[str, str] = MappingProxyType({})
+"""Name of a task -> SHA-256 of its file `NAME.safetensors` in `weights/shipped`."""
+
+
+def shipped_file(name: str) -> Path:
+    """The weights file of a shipped task.
+
+    Raises:
+        WeightsError: there is no such task, or its file is missing or was changed.
+    """
+    if name not in SHIPPED:
+        raise WeightsError(
+            "name of shipped weights",
+            expected=f"one of {', '.join(sorted(SHIPPED)) or 'none so far'}",
+            got=repr(name),
+            remedy=nearest(name, SHIPPED) if SHIPPED else "Name a weights file instead.",
+        )
+    path = Path(str(resources.files("physgan.weights"))) / "shipped" / f"{name}.safetensors"
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != SHIPPED[name]:
+        raise WeightsError(
+            f"shipped weights '{name}'",
+            expected=f"the file of this release at '{path}'",
+            got="another" if path.is_file() else "none",
+            remedy="Install physgan again.",
+        )
+    return path
+
+
+def find_weights(source: str | Path) -> Path:
+    """The weights file behind a shipped name, a file, or a folder that holds one.
+
+    Raises:
+        WeightsError: none of them.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        inside = path / "weights.safetensors"
+        if inside.is_file():
+            return inside
+        raise WeightsError(
+            f"folder '{path}'",
+            expected="weights.safetensors in it",
+            got="none",
+            remedy="A run's folder has it once the first checkpoint is written.",
+        )
+    if isinstance(source, Path) or path.suffix or "/" in str(source):
+        raise WeightsError(
+            f"weights '{source}'", expected="a file or a folder", got="nothing there"
+        )
+    return shipped_file(str(source))

@@ -1,0 +1,95 @@
+"""`physgan restore` through its real entry."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from physgan.cli import main
+from tests.restore.small import small_weights
+from tests.training.tiny import finish, start, write_picture
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        write_picture(tmp_path / "in" / name, torch.rand(3, 12, 14))
+    small_weights(tmp_path / "w.safetensors")
+    return tmp_path
+
+
+def restore(ground: Path, *more: str, weights: bool = True) -> int:
+    options = ["--weights", str(ground / "w.safetensors")] if weights else []
+    output = ["--output", str(ground / "out"), "--device", "cpu"]
+    return main(["restore", str(ground / "in"), *output, *options, *more])
+
+
+def test_a_folder_is_restored(ground: Path) -> None:
+    status, out, err = finish(
+        start("restore", ground / "in", "--weights", ground / "w.safetensors",
+              "--output", ground / "out")
+    )  # fmt: skip
+    assert (status, out) == (0, "")
+    assert "[2/2]" in err
+    assert sorted(p.name for p in (ground / "out").iterdir()) == ["a.png", "b.png"]
+
+
+def test_json_is_a_line_for_each_picture(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ground / "in" / "bad.png").write_bytes(b"")
+    (ground / "in" / "stray.txt").write_bytes(b"x")
+    assert restore(ground, "--json") == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert sorted(line["status"] for line in lines) == ["failed", "failed", "restored", "restored"]
+    assert all("error" in line for line in lines if line["status"] == "failed")
+
+
+def test_nothing_is_replaced_unasked(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert restore(ground) == 0
+    before = (ground / "out" / "a.png").read_bytes()
+    assert restore(ground, "--strength", "0") == 1
+    assert capsys.readouterr().err.count("--overwrite") == 2
+    assert (ground / "out" / "a.png").read_bytes() == before
+    assert restore(ground, "--skip-existing") == 0
+    assert restore(ground, "--overwrite", "--strength", "0") == 0
+    assert (ground / "out" / "a.png").read_bytes() != before
+
+
+def test_a_dry_run_writes_nothing(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert restore(ground, "--dry-run") == 0
+    assert capsys.readouterr().out.count(" -> ") == 2
+    assert not (ground / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "part"),
+    [
+        (("--strength", "1.5"), "0 to 1"),
+        (("--tile", "big"), "auto or a number"),
+        (("--task", "deblur-text"), "--task NAME or --weights FILE"),
+        (("--skip-existing", "--overwrite"), "got both"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(
+    ground: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], part: str
+) -> None:
+    assert restore(ground, *more) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert part in err
+
+
+def test_an_output_that_is_a_file(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (ground / "out").write_bytes(b"")
+    assert restore(ground) == 2
+    assert "expected a folder, got a file" in capsys.readouterr().err
+
+
+def test_an_unknown_task(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert restore(ground, "--task", "deblur-tekst", weights=False) in (1, 2)
+    assert "deblur-tekst" in capsys.readouterr().err

@@ -1,0 +1,127 @@
+"""Files and folders: what goes where, and that one fault costs no other picture its result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyvips
+import pytest
+import torch
+
+from physgan.images.picture import read_picture
+from physgan.restore.files import Job, plan, restore_file, restore_files
+from tests.restore.small import Inverts
+from tests.training.tiny import write_picture
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Path:
+    """Two pictures, one deeper, one with a name of other scripts, a stray file, a damaged one."""
+    for i, name in enumerate(["in/a.png", "in/Ünï 写真.png", "in/deep/b.png"]):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write_picture(tmp_path / name, torch.rand(3, 8 + i, 9))
+    (tmp_path / "in" / "notes.txt").write_text("hello", encoding="utf-8")
+    (tmp_path / "in" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
+    return tmp_path
+
+
+def names(jobs: list[Job], output: Path) -> list[str]:
+    return sorted(job.target.relative_to(output).as_posix() for job in jobs)
+
+
+def test_relative_paths_and_names_are_kept(ground: Path) -> None:
+    out = ground / "out"
+    jobs, faults = plan([ground / "in"], out, recursive=True)
+    assert names(jobs, out) == ["a.png", "broken.png", "deep/b.png", "Ünï 写真.png"]
+    assert [str(fault) for fault in faults if "notes.txt" in str(fault)]
+    assert len(faults) == 1
+    flat, _ = plan([ground / "in"], out)
+    assert "deep/b.png" not in names(flat, out)
+    single, none = plan([ground / "in" / "deep" / "b.png"], out)
+    assert names(single, out) == ["b.png"]
+    assert not none
+
+
+def test_clashes_and_things_that_are_not_there_are_faults(ground: Path) -> None:
+    (ground / "other").mkdir()
+    write_picture(ground / "other" / "a.png", torch.rand(3, 8, 8))
+    jobs, faults = plan(
+        [ground / "in" / "a.png", ground / "other", ground / "nothing.png"], ground / "out"
+    )
+    assert [job.source.parent.name for job in jobs] == ["in"]
+    texts = [str(fault) for fault in faults]
+    assert any("for both" in text for text in texts)
+    assert any("nothing there" in text for text in texts)
+
+
+def test_a_folder_without_pictures_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    jobs, (fault,) = plan([tmp_path / "empty"], tmp_path / "out")
+    assert not jobs
+    assert "--recursive" in str(fault)
+
+
+def test_results_within_the_input_are_not_restored_again(ground: Path) -> None:
+    out = ground / "in" / "restored"
+    for _ in range(2):
+        jobs, _ = plan([ground / "in"], out, recursive=True)
+        assert len(jobs) == 4
+        list(restore_files(Inverts(), jobs, overwrite=True))
+
+
+def test_one_damaged_picture_costs_no_other(ground: Path) -> None:
+    jobs, _ = plan([ground / "in"], ground / "out", recursive=True)
+    outcomes = {o.source.name: o for o in restore_files(Inverts(), jobs)}
+    assert outcomes["broken.png"].status == "failed"
+    assert "broken.png" in str(outcomes["broken.png"].error)
+    assert {n for n, o in outcomes.items() if o.status == "restored"} == {
+        "a.png", "b.png", "Ünï 写真.png",
+    }  # fmt: skip
+    assert not (ground / "out" / "broken.png").exists()
+    y, x_hat = (
+        read_picture(path).pages[0].colour
+        for path in (ground / "in" / "deep" / "b.png", ground / "out" / "deep" / "b.png")
+    )
+    assert torch.allclose(x_hat, 1 - y, atol=1 / 255)
+
+
+def test_what_is_there_stays_unless_asked(ground: Path) -> None:
+    jobs, _ = plan([ground / "in" / "a.png"], ground / "out")
+    (ground / "out").mkdir()
+    target = ground / "out" / "a.png"
+    target.write_bytes(b"precious")
+    (refused,) = restore_files(Inverts(), jobs)
+    assert refused.status == "failed"
+    assert "--overwrite" in str(refused.error)
+    (left,) = restore_files(Inverts(), jobs, skip_existing=True)
+    assert left.status == "skipped"
+    assert target.read_bytes() == b"precious"
+    (done,) = restore_files(Inverts(), jobs, overwrite=True)
+    assert done.status == "restored"
+    assert read_picture(target).pages[0].colour.shape == (3, 8, 9)
+
+
+def test_every_page_is_restored_and_the_form_kept(tmp_path: Path) -> None:
+    pages = [
+        pyvips.Image.black(6, 5, bands=3).linear(1, 5000 * i).cast("ushort") for i in range(3)
+    ]
+    whole = pyvips.Image.arrayjoin(pages, across=1).copy(interpretation="rgb16")
+    whole.set_type(pyvips.GValue.gint_type, "page-height", 5)
+    whole.write_to_file(str(tmp_path / "pages.tif"))
+    restore_file(Inverts(scale=2), tmp_path / "pages.tif", tmp_path / "out" / "pages.tif")
+    back = pyvips.Image.new_from_file(str(tmp_path / "out" / "pages.tif"), n=-1)
+    assert (back.width, back.get("page-height"), back.get("n-pages")) == (12, 10, 3)
+    assert back.format == "ushort"
+    assert [back(0, 10 * i)[0] for i in range(3)] == [65535 - 5000 * i for i in range(3)]
+
+
+def test_a_failed_result_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_picture(tmp_path / "a.png", torch.rand(3, 8, 8))
+
+    class Breaks(Inverts):
+        def __call__(self, y: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError):
+        restore_file(Breaks(), tmp_path / "a.png", tmp_path / "out" / "a.png")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,77 @@
+"""A page restored: channels, alpha, strength, tiles."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Generator
+
+from physgan.errors import ShapeError
+from physgan.images.picture import Page
+from physgan.networks import ResNetGenerator
+from physgan.restore.page import restore_images, restore_page
+from physgan.restore.whole import restore_whole
+from tests.restore.small import Inverts
+
+
+def page(channels: int, h: int = 9, w: int = 7, *, alpha: bool = False) -> Page:
+    draws = Generator().manual_seed(channels)
+    colour = torch.rand(channels, h, w, generator=draws)
+    return Page(colour, torch.rand(1, h, w, generator=draws) if alpha else None)
+
+
+@pytest.mark.parametrize("made_for", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("scale", [1, 4])
+def test_grey_stays_grey_and_colour_colour(made_for: int, channels: int, scale: int) -> None:
+    y = page(channels)
+    x_hat = restore_page(Inverts(made_for, scale), y)
+    expected = 1 - y.colour.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
+    assert torch.allclose(x_hat.colour, expected, atol=1e-6)
+    assert x_hat.alpha is None
+
+
+def test_alpha_is_kept_and_enlarged() -> None:
+    y = page(3, alpha=True)
+    same = restore_page(Inverts(), y)
+    assert same.alpha is not None
+    assert y.alpha is not None
+    assert torch.equal(same.alpha, y.alpha)
+    larger = restore_page(Inverts(scale=2), y)
+    assert larger.alpha is not None
+    assert larger.alpha.shape == (1, 18, 14)
+    assert 0 <= float(larger.alpha.min())
+    assert float(larger.alpha.max()) <= 1
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.25, 1.0])
+def test_strength_mixes(strength: float) -> None:
+    y = page(3)
+    x_hat = restore_page(Inverts(), y, strength=strength)
+    expected = (1 - strength) * y.colour + strength * (1 - y.colour)
+    assert torch.allclose(x_hat.colour, expected, atol=1e-6)
+
+
+def test_large_pages_are_cut_into_tiles() -> None:
+    fn = Inverts()
+    restore_page(fn, page(3, 70, 50), tile=32)
+    assert len(fn.sizes) == 6
+    assert max(max(size[2:]) for size in fn.sizes) <= 32 + 8
+    once = Inverts()
+    restore_page(once, page(3, 70, 50))
+    assert len(once.sizes) == 1
+
+
+def test_networks_with_global_statistics_take_pages_whole() -> None:
+    fn = ResNetGenerator(width=2, blocks=1).eval()
+    y = page(3, 30, 22)
+    assert torch.equal(
+        restore_page(fn, y, tile=8).colour, restore_whole(fn, y.colour[None])[0]
+    )
+
+
+def test_channels_that_fit_nothing_are_refused() -> None:
+    with pytest.raises(ShapeError, match="N×3×h×w"):
+        restore_images(Inverts(), torch.zeros(1, 5, 8, 8))
+    with pytest.raises(ShapeError, match="N×3×h×w"):
+        restore_images(Inverts(), torch.zeros(3, 8, 8))

@@ -1,0 +1,56 @@
+"""The restorer that people hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from physgan.errors import WeightsError
+from physgan.images.picture import read_picture
+from physgan.restore.restorer import Restorer
+from physgan.restore.whole import restore_whole
+from physgan.weights.file import load_weights
+from tests.restore.small import small_weights
+from tests.training.tiny import write_picture
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_file_and_a_folder_give_the_same_restorer(tmp_path: Path, scale: int) -> None:
+    path = small_weights(tmp_path / "weights.safetensors", scale=scale)
+    y = torch.rand(2, 3, 21, 30)
+    expected = restore_whole(load_weights(path)[0], y)
+    for source in (path, str(path), tmp_path, str(tmp_path)):
+        restorer = Restorer.from_pretrained(source, device="cpu")
+        assert torch.allclose(restorer(y), expected, atol=1e-5)
+    assert torch.allclose(restorer(y, strength=0.0).mean(), y.mean(), atol=0.02)
+    assert repr(restorer).startswith("Restorer(unet, 3 channels")
+
+
+def test_grey_and_files(tmp_path: Path) -> None:
+    restorer = Restorer.from_pretrained(small_weights(tmp_path / "w.safetensors"), device="cpu")
+    assert restorer(torch.rand(1, 1, 9, 9)).shape == (1, 1, 9, 9)
+    write_picture(tmp_path / "in.png", torch.rand(1, 12, 10))
+    restorer.restore_file(tmp_path / "in.png", str(tmp_path / "out.png"))
+    assert read_picture(tmp_path / "out.png").pages[0].colour.shape == (1, 12, 10)
+
+
+@pytest.mark.parametrize(
+    ("source", "part"),
+    [("deblur-nothing", "shipped"), ("no/such/file.safetensors", "nothing there")],
+)
+def test_weights_that_are_not_there(source: str, part: str) -> None:
+    with pytest.raises(WeightsError, match=part):
+        Restorer.from_pretrained(source, device="cpu")
+
+
+def test_a_folder_without_weights(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"weights\.safetensors in it"):
+        Restorer.from_pretrained(tmp_path, device="cpu")
+
+
+def test_a_device_that_is_not_there(tmp_path: Path) -> None:
+    path = small_weights(tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="device 'gpuu'"):
+        Restorer.from_pretrained(path, device="gpuu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -215,6 +216,8 @@ def _interrupted() -> Iterator[Event]:
 
 
 def _fabric(device: str, precision: str) -> Fabric:
+    # It announces the precision that was asked for on every start.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         return Fabric(accelerator=device, devices=1, precision=_PRECISION[precision])  # type: ignore[arg-type]
     except (RuntimeError, ValueError) as error:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from physgan.networks.unet import ResidualBlock, UNet
+from physgan.networks.unet import UNet
 
 
 class PixelNorm(nn.Module):
@@ -51,27 +51,8 @@ class GatedBlock(nn.Module):
         return x + self.gain2 * self.narrow(a * b)
 
 
-class LargeKernelBlock(nn.Module):
-    """The block of Liu et al. (ConvNeXt, 2022): 7×7 depthwise, then a wide pointwise pair."""
-
-    convolutions = 3  # a 7×7 reaches as far as three 3×3
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.spread = nn.Conv2d(width, width, 7, padding=3, groups=width)
-        self.norm = PixelNorm(width)
-        self.widen = nn.Conv2d(width, 4 * width, 1)
-        self.narrow = nn.Conv2d(4 * width, width, 1)
-        self.gain = nn.Parameter(torch.full((1, width, 1, 1), 1e-2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        z = self.narrow(F.gelu(self.widen(self.norm(self.spread(x)))))
-        return x + self.gain * z
-
-
 GatedUNet = partial(UNet, widths=(64, 128, 256), blocks=(3, 3, 5), block=GatedBlock)
-LargeKernelUNet = partial(UNet, widths=(48, 96, 192), blocks=(2, 2, 6), block=LargeKernelBlock)
 DeepUNet = partial(UNet, widths=(32, 64, 128, 192), blocks=(1, 1, 2, 3), unshuffle=1)
 FlatNet = partial(UNet, widths=(128,), blocks=(13,), unshuffle=4)
 
-__all__ = ["DeepUNet", "FlatNet", "GatedUNet", "LargeKernelUNet", "ResidualBlock"]
+__all__ = ["DeepUNet", "FlatNet", "GatedUNet"]

@@ -22,7 +22,6 @@ from physgan.recipes.load import load_recipe
 CANDIDATES = {
     "UNet": "unet",
     "GatedUNet": "benchmarks.candidates:GatedUNet",
-    "LargeKernelUNet": "benchmarks.candidates:LargeKernelUNet",
     "DeepUNet": "benchmarks.candidates:DeepUNet",
     "FlatNet": "benchmarks.candidates:FlatNet",
 }

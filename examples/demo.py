@@ -88,7 +88,7 @@ def main() -> int:
     print(f"Training from nothing on {len(TRAINING)} photographs, about two minutes:")
     train_recipe(recipe, folder / "run", watchers=lambda start, steps: [Told()])
     restorer, _ = load_weights(folder / "run" / WEIGHTS)
-    x_hat = restore_whole(restorer, batch.y)  # type: ignore[arg-type]
+    x_hat = restore_whole(restorer, batch.y)
 
     before = float(psnr(to_8bit(batch.y), batch.x, data_range=1.0))
     after = float(psnr(to_8bit(x_hat), batch.x, data_range=1.0))

@@ -54,7 +54,14 @@ class Sampler(Protocol):
 
 @runtime_checkable
 class Sensor(Protocol):
-    """What the camera does after `H`: noise, clipping, rounding. Random by `generator` alone."""
+    """What the camera does after `H`: noise, clipping, rounding. Random by `generator` alone.
+
+    A chain of sensors is one, over one flat theta; so is each of its stages.
+    """
+
+    def sample(self, x: Tensor, /, *, generator: Generator) -> Theta:
+        """The sensor's parameters for each image of a batch, as a `Sampler`; may be none."""
+        ...
 
     def __call__(self, y: Tensor, theta: Theta, /, *, generator: Generator) -> Tensor: ...
 

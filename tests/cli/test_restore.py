@@ -38,9 +38,7 @@ def test_a_folder_is_restored(ground: Path) -> None:
     assert sorted(p.name for p in (ground / "out").iterdir()) == ["a.png", "b.png"]
 
 
-def test_json_is_a_line_for_each_picture(
-    ground: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_is_a_line_for_each_picture(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (ground / "in" / "bad.png").write_bytes(b"")
     (ground / "in" / "stray.txt").write_bytes(b"x")
     assert restore(ground, "--json") == 1

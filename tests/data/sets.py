@@ -22,6 +22,9 @@ class MemoryPictures:
     def origin(self, index: int) -> int:
         return self.origins[index] if self.origins is not None else index
 
+    def identity(self) -> str:
+        return f"{len(self.pictures)} {self.origins}"
+
 
 def picture(h: int, w: int, *, channels: int = 3, seed: int = 0) -> Tensor:
     """A picture of random bytes, C×H×W."""

@@ -193,12 +193,11 @@ def test_centre_crop_is_the_middle() -> None:
 @given(
     start=st.integers(0, 20),
     count=st.integers(0, 12),
-    workers=st.integers(1, 3),
-    depth=st.integers(0, 6),
+    workers=st.integers(1, 8),
 )
-def test_ahead_is_the_stream_in_order(start: int, count: int, workers: int, depth: int) -> None:
+def test_ahead_is_the_stream_in_order(start: int, count: int, workers: int) -> None:
     crops = stream(MemoryPictures([picture(9, 9, seed=i) for i in range(4)]))
-    batches = list(ahead(crops, start, start + count, workers=workers, depth=depth))
+    batches = list(ahead(crops, start, start + count, workers=workers))
     assert len(batches) == count
     for step, batch in enumerate(batches, start):
         assert torch.equal(batch, crops(step))
@@ -213,12 +212,12 @@ def test_ahead_reads_in_the_background_but_not_without_end() -> None:
         time.sleep(0.01 if step % 2 else 0.0)
         return torch.tensor(step)
 
-    batches = ahead(slow, 0, 1000, workers=3, depth=4)
+    batches = ahead(slow, 0, 1000, workers=3)
     for step in range(3):
         assert int(next(batches)) == step
     time.sleep(0.2)
     assert len(asked) >= 3 + 1
-    assert max(asked) <= 2 + 4
+    assert max(asked) <= 2 + 6
     batches.close()  # type: ignore[attr-defined]
     time.sleep(0.05)
     assert not any(thread.name.startswith("crops") for thread in threading.enumerate())
@@ -265,3 +264,56 @@ def test_packed_crops() -> None:
     assert len({crop.numpy().tobytes() for _, crop in crops[:8]}) == 8
     assert all(torch.equal(a, b) for (_, a), (_, b) in zip(crops, pack(0), strict=True))
     assert not all(torch.equal(a, b) for (_, a), (_, b) in zip(crops, pack(1), strict=True))
+
+
+def test_every_worker_has_something_to_do() -> None:
+    together, most = 0, 0
+    lock = threading.Lock()
+
+    def slow(step: int) -> Tensor:
+        nonlocal together, most
+        with lock:
+            together += 1
+            most = max(most, together)
+        time.sleep(0.05)
+        with lock:
+            together -= 1
+        return torch.tensor(step)
+
+    assert [int(batch) for batch in ahead(slow, 0, 30, workers=8)] == list(range(30))
+    assert most == 8
+
+
+# ---------------------------------------------------------------- pictures that cannot be read
+
+
+class Damaged(MemoryPictures):
+    """A set of which some members cannot be read."""
+
+    damaged: tuple[int, ...] = (1,)
+
+    def read(self, index: int) -> Tensor:
+        if index in self.damaged:
+            raise ImageError(f"picture {index}", expected="a picture", got="none")
+        return super().read(index)
+
+
+def test_a_damaged_picture_is_passed_over_with_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pictures = Damaged([picture(12, 12, seed=i) for i in range(4)])
+    crops, again = stream(pictures), stream(pictures)
+    batches = [crops(step) for step in range(6)]
+    assert [r.getMessage() for r in caplog.records] == [
+        "passed over: picture 1: expected a picture, got none."
+    ]
+    # What takes its place does not depend on what was read before.
+    for step in (5, 0, 3):
+        assert torch.equal(again(step), batches[step])
+
+
+def test_a_set_without_a_readable_picture_is_an_error() -> None:
+    pictures = Damaged([picture(12, 12, seed=i) for i in range(2)])
+    pictures.damaged = (0, 1)
+    with pytest.raises(ImageError, match="expected a picture"):
+        stream(pictures)(0)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from physgan import load_recipe, load_weights, train_recipe
-from physgan.errors import RecipeError
+from physgan.errors import ImageError, RecipeError, TrainingError, WeightsError
+from physgan.networks import UNet
+from physgan.recipes.build import build_generator
 from physgan.recipes.experiment import CARD, LOG, RECIPE, WEIGHTS
-from tests.training.tiny import draw_pictures, records, write_recipe
+from tests.training.tiny import draw_pictures, records, write_picture, write_recipe
 
 
 @pytest.fixture
@@ -64,3 +68,110 @@ def test_a_generator_of_another_size_is_refused(ground: Path) -> None:
     )
     with pytest.raises(RecipeError, match=r"\(1, 3, 32, 32\) from .* got \(1, 3, 30, 30\)"):
         carry_out(ground, f"--generator='{ground / 'shrinking.py'}:Shrinking'")
+
+
+def resume(ground: Path, *overrides: str, pictures: str = "pictures") -> Path:
+    recipe = load_recipe(
+        ground / "tiny.yaml",
+        [
+            f"--data.train={ground / pictures}",
+            "--training.schedule={constant: 6, decay: 0}",
+            *overrides,
+        ],
+    )
+    train_recipe(recipe, ground / "run", resume=True, device="cpu")
+    return ground / "run"
+
+
+def test_a_run_goes_on_with_its_own_pictures_alone(ground: Path) -> None:
+    carry_out(ground, "--training.schedule={constant: 3, decay: 0}")
+    (ground / "pictures").rename(ground / "elsewhere")
+    resume(ground, pictures="elsewhere")
+    assert records(ground / "run")[-1]["step"] == 6
+    (ground / "elsewhere" / "000.png").rename(ground / "elsewhere" / "zzz.png")
+    with pytest.raises(TrainingError, match="held-out pictures would be trained on"):
+        resume(ground, "--training.schedule={constant: 9, decay: 0}", pictures="elsewhere")
+
+
+def test_the_recipe_of_the_steps_so_far_is_kept(ground: Path) -> None:
+    run = carry_out(ground, "--training.schedule={constant: 3, decay: 0}")
+    first = (run / RECIPE).read_text(encoding="utf-8")
+    resume(ground, "--optimiser.lr=0.001")
+    assert (run / "recipe-until-step-3.yaml").read_text(encoding="utf-8") == first
+    assert load_recipe(run / RECIPE).optimiser.lr == 0.001
+
+
+FOREIGN = """
+from physgan.networks import UNet
+
+def Own(*, channels=3, scale=1):
+    return UNet(channels=channels, scale=scale, widths=(4,), blocks=(1,))
+"""
+
+
+def test_weights_of_foreign_code_load_into_a_network_of_the_caller(ground: Path) -> None:
+    (ground / "own.py").write_text(FOREIGN, encoding="utf-8")
+    name = f"{ground / 'own.py'}:Own"
+    run = carry_out(ground, f"--generator='{name}'", "--training.schedule={constant: 2, decay: 0}")
+    with pytest.raises(WeightsError, match=r"load_weights\(path, network="):
+        load_weights(run / WEIGHTS)
+    recipe = load_recipe(run / RECIPE)
+    network = build_generator(recipe.generator, channels=3, scale=1, seed=0)
+    assert isinstance(network, UNet)
+    loaded, info = load_weights(run / WEIGHTS, network=network)
+    assert loaded is network
+    assert info.architecture == "own.py:Own"  # where it lay on this machine stays here
+    assert str(ground) not in str(info)
+
+
+def test_trying_the_networks_leaves_them_as_they_were(ground: Path) -> None:
+    (ground / "counting.py").write_text(
+        "from torch import nn\n"
+        "class Counting(nn.Module):\n"
+        "    channels, scale, multiple_of = 3, 1, 1\n"
+        "    receptive_field, global_statistics = 1, False\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.norm = nn.BatchNorm2d(3)\n"
+        "    def forward(self, y):\n"
+        "        return self.norm(y)\n",
+        encoding="utf-8",
+    )
+    run = carry_out(
+        ground,
+        f"--generator='{ground / 'counting.py'}:Counting'",
+        "--objective.mu=0",
+        "--training.schedule={constant: 2, decay: 0}",
+    )
+    recipe = load_recipe(run / RECIPE)
+    network = build_generator(recipe.generator, channels=3, scale=1, seed=0)
+    load_weights(run / WEIGHTS, network=network)
+    assert int(network.state_dict()["norm.num_batches_tracked"]) == 2
+
+
+def test_pairs_that_ssim_cannot_take_are_found_before_training(ground: Path) -> None:
+    for place in ("y", "x"):
+        (ground / place).mkdir()
+        write_picture(ground / place / "a.png", torch.rand(3, 8, 8))
+    pairs = f"{{degraded: '{ground / 'y'}', clean: '{ground / 'x'}'}}"
+    with pytest.raises(ImageError, match="at least 11 pixels"):
+        carry_out(ground, f"--data.pairs={pairs}")
+
+
+def test_an_edited_file_is_read_again(ground: Path) -> None:
+    path = ground / "own.py"
+    for width in (4, 6):
+        path.write_text(FOREIGN.replace("(4,)", f"({width},)"), encoding="utf-8")
+        os.utime(path, ns=(width * 10**9, width * 10**9))
+        recipe = load_recipe(ground / "tiny.yaml", [f"--generator='{path}:Own'"])
+        network = build_generator(recipe.generator, channels=3, scale=1, seed=0)
+        assert network.get_parameter("stem.weight").shape[0] == width
+
+
+def test_a_stage_of_a_sensor_must_draw_too(ground: Path) -> None:
+    (ground / "half.py").write_text(
+        "class Half:\n    def __call__(self, y, theta, *, generator):\n        return y\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(RecipeError, match=r"physgan\.types\.Sensor"):
+        carry_out(ground, f"--physics.sensor=['{ground / 'half.py'}:Half']")

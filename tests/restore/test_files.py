@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyvips
 import pytest
+import pyvips
 import torch
 
 from physgan.images.picture import read_picture
@@ -102,9 +102,7 @@ def test_what_is_there_stays_unless_asked(ground: Path) -> None:
 
 
 def test_every_page_is_restored_and_the_form_kept(tmp_path: Path) -> None:
-    pages = [
-        pyvips.Image.black(6, 5, bands=3).linear(1, 5000 * i).cast("ushort") for i in range(3)
-    ]
+    pages = [pyvips.Image.black(6, 5, bands=3).linear(1, 5000 * i).cast("ushort") for i in range(3)]
     whole = pyvips.Image.arrayjoin(pages, across=1).copy(interpretation="rgb16")
     whole.set_type(pyvips.GValue.gint_type, "page-height", 5)
     whole.write_to_file(str(tmp_path / "pages.tif"))

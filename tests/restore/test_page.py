@@ -40,7 +40,7 @@ def test_alpha_is_kept_and_enlarged() -> None:
     larger = restore_page(Inverts(scale=2), y)
     assert larger.alpha is not None
     assert larger.alpha.shape == (1, 18, 14)
-    assert 0 <= float(larger.alpha.min())
+    assert float(larger.alpha.min()) >= 0
     assert float(larger.alpha.max()) <= 1
 
 
@@ -65,9 +65,7 @@ def test_large_pages_are_cut_into_tiles() -> None:
 def test_networks_with_global_statistics_take_pages_whole() -> None:
     fn = ResNetGenerator(width=2, blocks=1).eval()
     y = page(3, 30, 22)
-    assert torch.equal(
-        restore_page(fn, y, tile=8).colour, restore_whole(fn, y.colour[None])[0]
-    )
+    assert torch.equal(restore_page(fn, y, tile=8).colour, restore_whole(fn, y.colour[None])[0])
 
 
 def test_channels_that_fit_nothing_are_refused() -> None:

@@ -20,10 +20,11 @@ from physgan.objective.objective import Objective, Weights
 from physgan.physics.blur import Blur, MotionKernels
 from physgan.physics.compose import Degradation, Stage
 from physgan.physics.haze import DrawnHaze, Haze
-from physgan.physics.sensor import Clip, Noise, Round, SensorChain, SensorStage
+from physgan.physics.sensor import Clip, Noise, Round, SensorChain
 from physgan.training.loop import Outcome, Plan, fit
 from physgan.training.pool import ImagePool
 from physgan.training.step import Opponent, Player, adversarial_step
+from physgan.types import Sensor
 from tests.training import reference
 from tests.training.players import drawn, gradients, parameters
 from tests.training.reference import Array
@@ -36,7 +37,7 @@ def degradation(physics: str, *, sensor: bool) -> Degradation:
         "blur": Stage(Blur(), MotionKernels((5.0, 5.0))),
         "haze": Stage(Haze(), DrawnHaze()),
     }[physics]
-    stages: list[SensorStage] = [Noise((0.02, 0.1)), Clip(), Round(8)] if sensor else []
+    stages: list[Sensor] = [Noise((0.02, 0.1)), Clip(), Round(8)] if sensor else []
     return Degradation({physics: stage}, SensorChain(stages))
 
 

@@ -195,7 +195,7 @@ class Reference:
         self.generator = self.adam["generator"].step(self.generator, gradients["generator"], factor)
         for name in ("clear", "observation"):
             made = self.pools[name].exchange(fakes[name])
-            real = reals[name]
+            real = to_levels(reals[name])
 
             def loss(p: Parameters, real: Array = real, made: Array = made) -> Any:
                 on_real = np.mean((discriminator(p, real) - 1) ** 2)

@@ -179,7 +179,9 @@ def test_a_discriminator_with_broken_numbers_stays_alone_behind() -> None:
     before = {n: parameters(o.network) for n, o in opponents.items()}
     start = parameters(player.network)
     numbers = _step(player, opponents)
-    assert numbers["skipped"] == 1
+    assert numbers["skipped"] == 0
+    assert numbers["d_clear_skipped"] == 1
+    assert numbers["d_observation_skipped"] == 0
 
     def moved(a: dict[str, Any], b: dict[str, Any]) -> bool:
         return any((a[k] != b[k]).any() for k in a)

@@ -6,10 +6,11 @@ needs to remember no more than `t`, whatever had been read ahead.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
@@ -19,6 +20,8 @@ from torch.nn import functional as F
 
 from physgan.data.pictures import Pictures
 from physgan.errors import ImageError
+
+_log = logging.getLogger("physgan")
 
 Fit: TypeAlias = Literal["crop", "resize"]
 Augment: TypeAlias = Literal["none", "flip", "dihedral"]
@@ -38,6 +41,9 @@ class CropStream:
             crop; `resize` brings whole pictures to the size.
         augment: `none`; `flip`, mirrored left to right half of the time; `dihedral`, any of the
             eight flips and quarter turns.
+
+    A picture that cannot be read is passed over, with one warning: the next of the set takes its
+    place, always the same one.
     """
 
     pictures: Pictures
@@ -47,6 +53,7 @@ class CropStream:
     seed: int
     fit: Fit = "crop"
     augment: Augment = "dihedral"
+    _unreadable: set[int] = field(default_factory=set, repr=False, compare=False)
 
     def __call__(self, step: int) -> Tensor:
         """Batch number `step`, counted from 0. Each epoch takes every picture once."""
@@ -59,12 +66,25 @@ class CropStream:
 
     def _item(self, position: int) -> Tensor:
         epoch, place = divmod(position, len(self.indices))
-        index = self.indices[_order(len(self.indices), self.seed, epoch)[place]]
+        first = _order(len(self.indices), self.seed, epoch)[place]
         generator = _generator(self.seed, 2 * position + 1)
-        picture = fitted(self.pictures.read(index), self.size, self.fit)
+        picture = fitted(self._read(first), self.size, self.fit)
         crop = _cut(picture, self.size, generator)
         turn = _below({"none": 1, "flip": 2, "dihedral": 8}[self.augment], generator)
         return turned(crop, turn)
+
+    def _read(self, first: int) -> Tensor:
+        """The member at place `first` of the indices, or the next that can be read."""
+        for offset in range(len(self.indices)):
+            index = self.indices[(first + offset) % len(self.indices)]
+            try:
+                return self.pictures.read(index)
+            except ImageError as error:
+                if index not in self._unreadable:
+                    self._unreadable.add(index)
+                    _log.warning("passed over: %s", error)
+                last = error
+        raise last
 
 
 def fitted(picture: Tensor, size: int, fit: Fit) -> Tensor:
@@ -97,9 +117,10 @@ def centre_crop(picture: Tensor, size: int, fit: Fit) -> Tensor:
 
 
 def ahead(
-    stream: Callable[[int], Tensor], start: int, stop: int, *, workers: int = 1, depth: int = 4
+    stream: Callable[[int], Tensor], start: int, stop: int, *, workers: int = 1
 ) -> Iterator[Tensor]:
     """Batches `start` to `stop - 1` of a stream, read in the background, in order."""
+    depth = max(4, 2 * workers)
     with ThreadPoolExecutor(workers, thread_name_prefix="crops") as pool:
         waiting: deque[Future[Tensor]] = deque()
         try:

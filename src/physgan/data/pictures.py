@@ -1,11 +1,12 @@
 """Sets of clear pictures to train on, all of one shape: numbered, read one at a time.
 
-A set is a folder of picture files or packed shards; more kinds need only the three members of
+A set is a folder of picture files or packed shards; more kinds need only the members of
 `Pictures`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -31,11 +32,16 @@ class Pictures(Protocol):
         """Which original picture it was cut from: crops of one original share this number."""
         ...
 
+    def identity(self) -> str:
+        """A text that changes when members come, go or change places, and not when they move."""
+        ...
+
 
 class FolderPictures:
     """The picture files below a folder, decoded when they are asked for."""
 
     def __init__(self, folder: Path, *, channels: int = 3) -> None:
+        self.folder = folder
         self.paths = list_images(folder)
         self.channels = channels
 
@@ -47,6 +53,10 @@ class FolderPictures:
 
     def origin(self, index: int) -> int:
         return index
+
+    def identity(self) -> str:
+        names = "\n".join(path.relative_to(self.folder).as_posix() for path in self.paths)
+        return hashlib.sha256(names.encode()).hexdigest()
 
 
 def open_pictures(path: Path, *, channels: int = 3) -> Pictures:

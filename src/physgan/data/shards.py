@@ -7,6 +7,7 @@ that each crop was cut from; its header carries `format`, `seed` and `origin_cou
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -35,11 +36,12 @@ class ShardPictures:
             try:
                 file = safe_open(str(path), framework="pt")
                 header = file.metadata() or {}
+                if header.get("format") != _FORMAT:
+                    raise _not_a_shard(path, f"format '{header.get('format')}'")
+                shape = file.get_slice("crops").get_shape()
+                origins = file.get_tensor("origins")
             except (SafetensorError, OSError) as error:
                 raise _not_a_shard(path, str(error)) from None
-            if header.get("format") != _FORMAT:
-                raise _not_a_shard(path, f"format '{header.get('format')}'")
-            shape = file.get_slice("crops").get_shape()
             if shape[1] != channels:
                 raise ImageError(
                     f"shard '{path}'",
@@ -49,7 +51,7 @@ class ShardPictures:
                 )
             self._files.append(file)
             self._index += [(number, row) for row in range(shape[0])]
-            self._origins += (file.get_tensor("origins") + base).tolist()
+            self._origins += (origins + base).tolist()
             base = max(self._origins, default=-1) + 1
 
     def __len__(self) -> int:
@@ -62,6 +64,9 @@ class ShardPictures:
 
     def origin(self, index: int) -> int:
         return self._origins[index]
+
+    def identity(self) -> str:
+        return hashlib.sha256(str(self._origins).encode()).hexdigest()
 
 
 def write_shards(

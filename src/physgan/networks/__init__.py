@@ -11,13 +11,14 @@ from types import MappingProxyType
 
 from torch import nn
 
+from physgan.networks.base import RestorationNetwork
 from physgan.networks.init import init_normal
 from physgan.networks.norm import InstanceNorm
 from physgan.networks.patchgan import PatchDiscriminator
 from physgan.networks.resnet9 import ResNetGenerator
 from physgan.networks.unet import UNet
 
-GENERATORS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
+GENERATORS: Mapping[str, Callable[..., RestorationNetwork]] = MappingProxyType(
     {
         "resnet9": ResNetGenerator,
         "unet": UNet,
@@ -30,7 +31,10 @@ DISCRIMINATORS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
         "patchgan": PatchDiscriminator,
     }
 )
-"""Discriminators by name. Each takes N×C×H×W in [0, 1] and returns scores N×1×h×w."""
+"""Discriminators by name. Each takes N×C×H×W in [0, 1] and returns scores N×1×h×w.
+
+Real and generated images pass in one batch: no layer may mix the images of a batch.
+"""
 
 __all__ = [
     "DISCRIMINATORS",
@@ -38,6 +42,7 @@ __all__ = [
     "InstanceNorm",
     "PatchDiscriminator",
     "ResNetGenerator",
+    "RestorationNetwork",
     "UNet",
     "init_normal",
 ]

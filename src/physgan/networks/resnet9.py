@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from physgan.networks.base import RestorationNetwork
 from physgan.networks.checks import check_arguments, check_images
 from physgan.networks.init import init_normal
 from physgan.networks.norm import InstanceNorm
@@ -45,7 +46,7 @@ class ResidualBlock(nn.Module):
         return result
 
 
-class ResNetGenerator(nn.Module):
+class ResNetGenerator(RestorationNetwork):
     """Restores images by a residual network at a quarter of their size; a `RestoreFn`.
 
     Johnson et al. (2016) as CycleGAN (Zhu et al., 2017) and the paper's Table 1 have it:

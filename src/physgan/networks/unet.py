@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from physgan.errors import ShapeError
+from physgan.networks.base import RestorationNetwork
 from physgan.networks.checks import check_arguments, check_images
 
 
@@ -36,7 +37,7 @@ class ResidualBlock(nn.Module):
         return result
 
 
-class UNet(nn.Module):
+class UNet(RestorationNetwork):
     """U-shaped restorer, N×C×h×w to N×C×(scale·h)×(scale·w).
 
     In training its results may leave [0, 1], so that saturated pixels still teach; in evaluation

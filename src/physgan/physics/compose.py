@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from physgan.errors import ThetaError, nearest
 from physgan.physics.sensor import SensorChain
-from physgan.types import ChainTheta, Operator, Sampler, Theta
+from physgan.types import ChainTheta, Operator, Sampler, Sensor, Theta
 
 SENSOR = "sensor"
 """The name under which a chain's theta keeps the parameters of its sensor."""
@@ -54,10 +54,10 @@ class Degradation:
         sensor: what the camera does at the end.
     """
 
-    def __init__(self, stages: Mapping[str, Stage], sensor: SensorChain | None = None) -> None:
+    def __init__(self, stages: Mapping[str, Stage], sensor: Sensor | None = None) -> None:
         self.operator = Chain({name: stage.operator for name, stage in stages.items()})
         self.samplers = {name: stage.sampler for name, stage in stages.items()}
-        self.sensor = sensor if sensor is not None else SensorChain()
+        self.sensor: Sensor = sensor if sensor is not None else SensorChain()
 
     def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Theta]:
         """Parameters of all stages and of the sensor for clear images `x`, N×C×H×W."""

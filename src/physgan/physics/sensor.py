@@ -8,7 +8,6 @@ discriminator of observations may see what the sensor makes of it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -16,7 +15,7 @@ from torch import Generator, Tensor
 from physgan.errors import ShapeError, ThetaError
 from physgan.physics.checks import check_range, parameter
 from physgan.physics.draw import uniform
-from physgan.types import Theta
+from physgan.types import Sensor, Theta
 
 
 def add_noise(y: Tensor, sigma: Tensor, *, generator: Generator) -> Tensor:
@@ -44,13 +43,6 @@ def round_levels(y: Tensor, bits: int = 8) -> Tensor:
     levels: Tensor = (torch.round(y * steps) / steps).detach()
     # The bracket is zero but for its gradient: the sum is exactly on a level.
     return levels + (y - y.detach())
-
-
-class SensorStage(Protocol):
-    """One stage of a sensor: draws what it needs, and applies it."""
-
-    def sample(self, x: Tensor, /, *, generator: Generator) -> Theta: ...
-    def __call__(self, y: Tensor, theta: Theta, /, *, generator: Generator) -> Tensor: ...
 
 
 class Noise:
@@ -103,7 +95,7 @@ class Round:
 class SensorChain:
     """Stages one after another over one flat theta; without stages, a perfect camera."""
 
-    def __init__(self, stages: Sequence[SensorStage] = ()) -> None:
+    def __init__(self, stages: Sequence[Sensor] = ()) -> None:
         self.stages = tuple(stages)
 
     def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ from physgan.physics.haze import DrawnHaze, Haze
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
 from physgan.recipes.load import validated
 from physgan.recipes.schema import Component, ObjectiveSpec, Physics
-from physgan.types import Operator, Sampler
+from physgan.types import Operator, Sampler, Sensor
 
 OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType({"blur": Blur, "haze": Haze})
 """Operators by name."""
@@ -64,7 +64,10 @@ def build_degradation(spec: Physics) -> Degradation:
         )
         for name, stage in spec.stages.items()
     }
-    sensor = [build(stage, SENSOR_STAGES, kind="stage of a sensor") for stage in spec.sensor]
+    sensor = [
+        _like(Sensor, build(stage, SENSOR_STAGES, kind="stage of a sensor"), stage)
+        for stage in spec.sensor
+    ]
     return Degradation(stages, SensorChain(sensor))
 
 
@@ -161,7 +164,7 @@ def resolve(name: str, table: Mapping[str, Callable[..., Any]], *, kind: str) ->
             f"{kind} '{name}'",
             expected="code that can be imported",
             got=f"{type(error).__name__}: {error}{_place_of(error)}",
-            remedy="A module is sought on the import path and in the current folder.",
+            remedy="Modules are sought on the import path, files from the current folder.",
         ) from error
     if not callable(found):
         raise RecipeError(
@@ -272,12 +275,16 @@ def _seeded(
 
 
 def _load_file(path: Path) -> Any:
-    name = f"physgan_foreign_{abs(hash(path.resolve()))}"
+    if not path.is_file():
+        raise ImportError(f"no file '{path}'")
+    # A file that was edited is another module, or a notebook would train the physics of before.
+    edition = (path.resolve(), path.stat().st_mtime_ns, path.stat().st_size)
+    name = f"physgan_foreign_{abs(hash(edition))}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise ImportError(f"no file '{path}'")
+    if spec is None or spec.loader is None:
+        raise ImportError(f"'{path}' is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

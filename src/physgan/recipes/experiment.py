@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
 import platform
 import subprocess
@@ -19,6 +21,7 @@ from physgan.data.pairs import Pair, drawn_pairs, read_pairs
 from physgan.data.pictures import hold_out, open_pictures
 from physgan.errors import ImageError, RecipeError, ShapeError, TrainingError
 from physgan.files import write_text
+from physgan.metrics.ssim import WINDOW
 from physgan.physics.compose import Degradation
 from physgan.recipes.build import (
     build_degradation,
@@ -78,7 +81,7 @@ def train_recipe(
         ImageError: pictures are missing or cannot be read.
         TrainingError: the folder holds another run, or the run fails.
     """
-    train, held = _pictures(recipe)
+    train, held, identity = _pictures(recipe)
     degradation = build_degradation(recipe.physics)
     objective = build_objective(recipe.objective)
     networks: dict[str, nn.Module] = {
@@ -126,6 +129,7 @@ def train_recipe(
             plan=plan,
             folder=folder,
             save_weights=save,
+            data=identity,
             watchers=lambda start: [
                 JsonLines(folder / LOG, from_step=start),
                 *watchers(start, plan.steps),
@@ -140,7 +144,8 @@ def train_recipe(
         raise
 
 
-def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Tensor]]]:
+def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Tensor]], str]:
+    """The stream of crops, the middles of held-out pictures by name, and the set's identity."""
     data = recipe.data
     if data.train is not None:
         pictures = open_pictures(data.train, channels=data.channels)
@@ -161,7 +166,7 @@ def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Tensor]]]:
         pictures, indices, data.crop, recipe.training.batch, recipe.seed, data.fit, data.augment
     )
     crops = [(f"{i:06d}", centre_crop(pictures.read(i), data.crop, data.fit)) for i in held]
-    return stream, crops
+    return stream, crops, pictures.identity()
 
 
 def _check_crop(data: Data, scale: int, networks: Mapping[str, nn.Module]) -> None:
@@ -178,18 +183,21 @@ def _check_crop(data: Data, scale: int, networks: Mapping[str, nn.Module]) -> No
         )
     x = torch.zeros(1, data.channels, data.crop, data.crop)
     y = x[..., ::scale, ::scale]
+    # Copies, since a foreign network may keep statistics of what it sees.
+    tried = {name: copy.deepcopy(network).eval() for name, network in networks.items()}
     try:
         with torch.no_grad():
-            made = networks[GENERATOR](y)
+            made = tried[GENERATOR](y)
             for name, image in ((CLEAR, x), (OBSERVATION, y)):
-                if name in networks:
-                    networks[name](image)
-    except ShapeError as error:
+                if name in tried:
+                    tried[name](image)
+    except (ShapeError, RuntimeError) as error:
+        needs = error.expected if isinstance(error, ShapeError) else str(error).splitlines()[0]
         raise RecipeError(
             "field 'data.crop'",
-            expected=f"crops that all networks take: {error.expected}",
+            expected=f"crops that all networks take: {needs}",
             got=f"{data.crop}",
-            remedy="Set a larger --data.crop.",
+            remedy="Set another --data.crop.",
         ) from None
     if made.shape != x.shape:
         raise RecipeError(
@@ -214,6 +222,12 @@ def _pairs(
                 f"pair '{pair.name}'",
                 expected=f"a clear picture of {scale * h}×{scale * w}, {scale} times its "
                 "observation",
+                got=f"{tall}×{wide}",
+            )
+        if min(tall, wide) < WINDOW:
+            raise ImageError(
+                f"pair '{pair.name}'",
+                expected=f"sides of at least {WINDOW} pixels, which SSIM needs",
                 got=f"{tall}×{wide}",
             )
     return pairs
@@ -242,7 +256,7 @@ def _plan(recipe: Recipe, steps_per_epoch: int) -> Plan:
         log_every=training.log_every,
         validate_every=training.validate_every,
         checkpoint_every=training.checkpoint.every,
-        part_bytes=megabytes * 2**20 if megabytes else None,
+        part_bytes=megabytes * 10**6 if megabytes else None,
         compact=training.checkpoint.compact,
         patience=training.patience,
     )
@@ -281,11 +295,20 @@ def _claim(folder: Path, recipe: Recipe, *, resume: bool) -> None:
             )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _keep_former(folder, dump_recipe(recipe))
         write_text(stored, dump_recipe(recipe))
     except OSError as error:
         raise TrainingError(
             f"output '{folder}'", expected="a folder that can be written", got=str(error)
         ) from None
+
+
+def _keep_former(folder: Path, text: str) -> None:
+    """Puts aside the recipe of the steps so far, if the run goes on with another."""
+    stored, manifest = folder / RECIPE, folder / MANIFEST
+    if stored.exists() and manifest.exists() and stored.read_text(encoding="utf-8") != text:
+        step = json.loads(manifest.read_text(encoding="utf-8")).get("step", 0)
+        stored.replace(folder / f"recipe-until-step-{step}.yaml")
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -314,8 +337,11 @@ def _info(recipe: Recipe, network: nn.Module, outcome: Outcome, pictures: int) -
         "machine": f"{platform.machine()}, {platform.system()}",
         **{k: round(v, 4) for k, v in outcome.measured.items() if math.isfinite(v)},
     }
+    # Of foreign code the name remains; where it lay is nobody else's business either.
+    place, colon, attribute = recipe.generator.name.rpartition(":")
+    raw["generator"]["name"] = name = f"{Path(place).name}{colon}{attribute}"
     return WeightsInfo(
-        architecture=recipe.generator.name,
+        architecture=name,
         arguments=arguments,
         channels=recipe.data.channels,
         scale=int(network.scale),  # type: ignore[arg-type]

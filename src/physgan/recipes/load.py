@@ -56,8 +56,9 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Args:
         source: a YAML file, or the name of a shipped recipe.
-        overrides: `--dotted.name value` or `--dotted.name=value`, as on the command line; values
-            are YAML, and `--flag` alone is true.
+        overrides: `--dotted.name value` or `--dotted.name=value`, as on the command line. The
+            value of a field of text or of a path is taken as it stands, any other is YAML;
+            `--flag` alone is true.
 
     Raises:
         RecipeError: no such recipe, not YAML, or a field that is unknown, missing or wrong.
@@ -195,9 +196,13 @@ def _pairs(overrides: Sequence[str]) -> list[tuple[str, Any]]:
                 "override of a recipe", expected="--dotted.name value", got=repr(word)
             )
         name, equals, text = word[2:].partition("=")
-        if not equals:
-            # A value may begin with one dash, as a negative number does.
-            text = words.pop(0) if words and not words[0].startswith("--") else "true"
+        if not equals and words and not words[0].startswith("--"):
+            text = words.pop(0)  # it may begin with one dash, as a negative number does
+            equals = "="
+        if equals and _is_text(name):
+            pairs.append((name, text))
+            continue
+        text = text if equals else "true"
         try:
             pairs.append((name, yaml.load(text, _Loader)))
         except (yaml.YAMLError, ValueError):
@@ -205,6 +210,19 @@ def _pairs(overrides: Sequence[str]) -> list[tuple[str, Any]]:
                 f"override '{name}' of a recipe", expected="a YAML value", got=repr(text)
             ) from None
     return pairs
+
+
+def _is_text(dotted: str) -> bool:
+    """Whether a field of the recipe holds text or a path, which no YAML may reinterpret."""
+    annotation: Any = Recipe
+    for part in dotted.split("."):
+        model = _model_in(annotation)
+        fields = model.model_fields.items() if model is not None else ()
+        info = next((f for name, f in fields if part in (name, f.alias)), None)
+        if info is None:
+            return False
+        annotation = info.annotation
+    return bool({annotation, *get_args(annotation)} & {str, Path})
 
 
 def _set(raw: dict[str, Any], path: Sequence[str], value: Any) -> None:

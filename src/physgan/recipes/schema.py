@@ -160,7 +160,7 @@ class CheckpointSpec(Strict):
 
     every: PositiveInt = Field(500, description="Steps between two checkpoints.")
     part_megabytes: PositiveInt | None = Field(
-        None, description="Write in parts of at most this size."
+        None, description="Write in parts of at most this many million bytes."
     )
     compact: bool = Field(
         False,
@@ -197,7 +197,9 @@ class Recipe(Strict):
     data: Data = Field(default_factory=Data, description="Pictures and crops.")
     physics: Physics = Field(description="What degrades them.")
     generator: Named = Field(description="The restorer G.")
-    discriminator: Named = Field(description="Of which D_g and D_h are one each.")
+    discriminator: Named = Field(
+        description="Of which D_g and D_h are one each; no layer may mix the images of a batch."
+    )
     objective: ObjectiveSpec = Field(
         default_factory=ObjectiveSpec, description="What is minimised."
     )

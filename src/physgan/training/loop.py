@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, current_thread, main_thread
@@ -82,7 +83,8 @@ def fit(
     plan: Plan,
     folder: Path,
     save_weights: Callable[[nn.Module, Outcome], None],
-    watchers: Callable[[int], Sequence[Watcher]],
+    data: str = "",
+    watchers: Callable[[int], Iterable[Watcher]],
     resume: bool = False,
     device: str = "auto",
 ) -> Outcome:
@@ -91,6 +93,7 @@ def fit(
     Args:
         networks: `generator`, and `clear` and `observation` where the objective gives them weight.
         stream: clear crops by step, uint8 N×C×S×S.
+        data: what identifies the data behind the stream; a run goes on with the same alone.
         pairs: what progress is measured on; may be empty.
         degradation: physics and sensor.
         objective: terms and weights.
@@ -112,12 +115,13 @@ def fit(
     fabric = _fabric(device, plan.precision)
     torch.manual_seed(plan.seed)
     state, player, opponents = _players(fabric, networks, plan)
+    state.data = data
     if resume:
         load_checkpoint(folder, state, device=fabric.device)
 
     with (
         _interrupted() as interrupted,
-        _watching(watchers(state.step)) as told,
+        _watching(watchers, state.step) as told,
         closing(
             ahead(stream, state.step, plan.steps, workers=plan.workers)  # type: ignore[type-var]
         ) as batches,
@@ -149,13 +153,17 @@ def fit(
             state.step += 1
             if numbers["skipped"]:
                 state.skipped += 1
-                state.skipped_in_a_row += 1
-                if state.skipped_in_a_row >= plan.patience:
-                    raise _diagnosis(numbers, state, plan)
             else:
-                state.skipped_in_a_row = 0
                 state.ema.update(state.networks[GENERATOR], state.step - state.skipped - 1)
-                _add(state, numbers)
+            behind = [f"d_{name}" for name in opponents if numbers.get(f"d_{name}_skipped")]
+            state.d_skipped += len(behind)
+            state.skipped_in_a_row += 1
+            if not numbers["skipped"] and not behind:
+                state.skipped_in_a_row = 0
+            elif state.skipped_in_a_row >= plan.patience:
+                raise _diagnosis(numbers, state, plan)
+            if not numbers["skipped"]:
+                _add(state, {k: v for k, v in numbers.items() if not k.startswith(tuple(behind))})
             state.seconds = before + time.monotonic() - began
             for watcher in told:
                 watcher.stepped(state.step)
@@ -166,7 +174,8 @@ def fit(
                 rate = (state.step - logged[0]) / max(now - logged[1], 1e-9)
                 logged = (state.step, now)
                 record = _means(state) | {"steps_per_second": rate, "lr": plan.lr * factor}
-                _tell(told, "train", state, record | {"skipped": state.skipped})
+                skips = {"skipped": state.skipped, "d_skipped": state.d_skipped}
+                _tell(told, "train", state, record | skips)
             if pairs and (state.step % plan.validate_every == 0 or last):
                 state.measured, pictures = validate(state.ema.module, pairs, device=fabric.device)  # type: ignore[arg-type]
                 _tell(told, "validation", state, state.measured)
@@ -207,6 +216,8 @@ def _interrupted() -> Iterator[Event]:
 
 
 def _fabric(device: str, precision: str) -> Fabric:
+    # It announces the precision that was asked for on every start.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         return Fabric(accelerator=device, devices=1, precision=_PRECISION[precision])  # type: ignore[arg-type]
     except (RuntimeError, ValueError) as error:
@@ -256,7 +267,7 @@ def _outcome(state: TrainState) -> Outcome:
 def _add(state: TrainState, numbers: Mapping[str, Tensor]) -> None:
     """Sums a step's numbers for the next line of the log, on the device."""
     for name, number in numbers.items():
-        if name != "skipped":
+        if not name.endswith("skipped"):
             state.sums[name] = state.sums[name] + number if name in state.sums else number
             state.counts[name] = state.counts.get(name, 0) + 1
 
@@ -278,18 +289,23 @@ def _tell(
 
 
 @contextmanager
-def _watching(watchers: Sequence[Watcher]) -> Iterator[Sequence[Watcher]]:
-    try:
-        yield watchers
-    finally:
-        for watcher in watchers:
-            watcher.close()
+def _watching(
+    watchers: Callable[[int], Iterable[Watcher]], start: int
+) -> Iterator[Sequence[Watcher]]:
+    """Those who watch, each closed at the end, also if the next one cannot be made."""
+    with ExitStack() as open_ones:
+        told = []
+        for watcher in watchers(start):
+            open_ones.callback(watcher.close)
+            told.append(watcher)
+        yield told
 
 
 def _diagnosis(numbers: Mapping[str, Tensor], state: TrainState, plan: Plan) -> TrainingError:
     named = {name: float(number) for name, number in numbers.items()}
     broken = [name for name, value in named.items() if value != value or abs(value) == float("inf")]
-    listed = ", ".join(f"{name} {value:.4g}" for name, value in named.items() if name != "skipped")
+    told = {name: value for name, value in named.items() if not name.endswith("skipped")}
+    listed = ", ".join(f"{name} {value:.4g}" for name, value in told.items())
     return TrainingError(
         f"training at step {state.step}",
         expected="finite numbers",

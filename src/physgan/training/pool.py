@@ -6,13 +6,23 @@ import torch
 from torch import Generator, Tensor
 
 
+def to_levels(image: Tensor) -> Tensor:
+    """The nearest of the 256 levels of [0, 1], as uint8, detached."""
+    return image.detach().mul(255).round().clamp(0, 255).to(torch.uint8)
+
+
+def from_levels(levels: Tensor, dtype: torch.dtype) -> Tensor:
+    """Levels as numbers in [0, 1]."""
+    return levels.to(dtype) / 255
+
+
 class ImagePool:
     """Keeps the last images of a generator and mixes them into what the discriminator sees.
 
     Until the pool is full every image is stored and handed back. From then on each image is, with
     probability ½, exchanged for a random stored one and stored in its place. Images are kept and
-    handed back rounded to 8 bits, as pictures are: a discriminator cannot then tell a fake by
-    values between the levels, and a checkpoint holds the pool exactly.
+    handed back rounded to 8 bits, and the step rounds what is real likewise: a discriminator cannot
+    tell one from the other by values between the levels, and a checkpoint holds the pool exactly.
 
     Args:
         capacity: how many images are kept.
@@ -28,9 +38,9 @@ class ImagePool:
 
     def exchange(self, fake: Tensor) -> Tensor:
         """Takes new images N×C×H×W in [0, 1] and returns as many, new and old mixed, detached."""
-        levels = fake.detach().mul(255).round().clamp(0, 255).to(torch.uint8)
+        levels = to_levels(fake)
         if self.capacity == 0:
-            return levels.to(fake.dtype) / 255
+            return from_levels(levels, fake.dtype)
         if self.images is None:
             self.images = levels.new_zeros(self.capacity, *levels.shape[1:])
         result = levels.clone()
@@ -42,7 +52,7 @@ class ImagePool:
                 slot = int(torch.randint(self.capacity, (), generator=self.generator))
                 result[i] = self.images[slot]
                 self.images[slot] = levels[i]
-        return result.to(fake.dtype) / 255
+        return from_levels(result, fake.dtype)
 
     def state(self) -> dict[str, Tensor]:
         """The stored images, uint8; empty before the first exchange."""

@@ -30,6 +30,7 @@ from physgan.training.pool import ImagePool
 MANIFEST = "checkpoint.json"
 _FORMAT = "physgan-checkpoint-1"
 _GLOBAL = "global"
+_GLOBAL_CUDA = "global-cuda"
 # Parts of checkpoints, and what a killed process left beside the file that it was writing.
 _OURS = re.compile(r"checkpoint-\d+-[0-9a-f]{8}\.\d+|\..+\.\d+\.part")
 
@@ -45,8 +46,10 @@ class TrainState:
         ema: the average of the generator.
         generators: every source of randomness besides torch's global one.
         step: steps taken, skipped ones included; the data's position too.
-        skipped: steps whose numbers were not finite.
-        skipped_in_a_row: of them, the last ones without a good one between.
+        skipped: steps in which the generator did not move, its numbers not being finite.
+        d_skipped: moves that a discriminator did not make, for the same reason.
+        skipped_in_a_row: steps of either kind since the last whole one.
+        data: what identifies the training pictures.
         seconds: time spent in training, over all resumptions.
         measured: the last validation.
         sums: of a step's numbers since the last line of the log, on their device.
@@ -60,7 +63,9 @@ class TrainState:
     generators: Mapping[str, Generator]
     step: int = 0
     skipped: int = 0
+    d_skipped: int = 0
     skipped_in_a_row: int = 0
+    data: str = ""
     seconds: float = 0.0
     measured: dict[str, float] = field(default_factory=dict)
     sums: dict[str, Tensor] = field(default_factory=dict)
@@ -80,6 +85,8 @@ class TrainState:
         flat |= {f"sum/{name}": total for name, total in self.sums.items()}
         flat |= {f"random/{name}": g.get_state() for name, g in self.generators.items()}
         flat[f"random/{_GLOBAL}"] = torch.get_rng_state()
+        if torch.cuda.is_initialized():  # dropout of a foreign network draws from it
+            flat[f"random/{_GLOBAL_CUDA}"] = torch.cuda.get_rng_state()
         return flat
 
     def load(self, flat: Mapping[str, Tensor], *, device: torch.device) -> None:
@@ -103,6 +110,8 @@ class TrainState:
             for name, generator in self.generators.items():
                 _restore(generator, flat[f"random/{name}"].cpu())
             torch.set_rng_state(flat[f"random/{_GLOBAL}"].cpu())
+            if device.type == "cuda" and f"random/{_GLOBAL_CUDA}" in flat:
+                torch.cuda.set_rng_state(flat[f"random/{_GLOBAL_CUDA}"].cpu())
         except (RuntimeError, ValueError, LookupError) as error:
             raise TrainingError(
                 "checkpoint",
@@ -171,6 +180,8 @@ def save_checkpoint(
         "format": _FORMAT,
         "step": state.step,
         "skipped": state.skipped,
+        "d_skipped": state.d_skipped,
+        "data": state.data,
         "skipped_in_a_row": state.skipped_in_a_row,
         "seconds": state.seconds,
         "measured": state.measured,
@@ -220,6 +231,8 @@ def load_checkpoint(folder: Path, state: TrainState, *, device: torch.device) ->
         flat = load(content)
         state.step = int(manifest["step"])
         state.skipped = int(manifest["skipped"])
+        state.d_skipped = int(manifest["d_skipped"])
+        data = str(manifest["data"])
         state.skipped_in_a_row = int(manifest["skipped_in_a_row"])
         state.seconds = float(manifest["seconds"])
         state.measured = dict(manifest["measured"])
@@ -231,6 +244,14 @@ def load_checkpoint(folder: Path, state: TrainState, *, device: torch.device) ->
             got=f"no {error}" if isinstance(error, KeyError) else str(error),
             remedy="Bring all parts and checkpoint.json into the run's folder.",
         ) from None
+    if data != state.data:
+        raise TrainingError(
+            f"training pictures of the run in '{folder}'",
+            expected="those that it was started with, wherever they lie now",
+            got="others: some came, went, or changed their names",
+            remedy="Bring back the old set, or start a new run: held-out pictures would be "
+            "trained on.",
+        )
     state.load(flat, device=device)
     return True
 

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from physgan.data.synthesis import Batch
 from physgan.objective.objective import Objective
 from physgan.physics.compose import Degradation
-from physgan.training.pool import ImagePool
+from physgan.training.pool import ImagePool, from_levels, to_levels
 
 
 @dataclass
@@ -69,11 +69,12 @@ def adversarial_step(
         backward: computes gradients from a loss; Fabric's where precision needs it.
 
     Returns:
-        Detached numbers by name: the generator's terms, `total`, `gradient_norm`; for each
-        discriminator `d_NAME` (its loss), `d_NAME_real` and `d_NAME_fake` (the share of patches
-        it gets right); `skipped`, 1 where a number that is not finite stopped a move, whose
-        network and optimiser are then as they were. Where it was the generator's, no discriminator
-        moves and no pool takes its images.
+        Detached numbers by name: the generator's terms, `total`, `gradient_norm`, and `skipped`;
+        for each discriminator `d_NAME` (its loss), `d_NAME_real` and `d_NAME_fake` (the share of
+        patches it gets right), `d_NAME_gradient_norm` and `d_NAME_skipped`. A player's `skipped`
+        is 1 where a number that is not finite stopped its move; its network and optimiser are then
+        as they were. Where it was the generator's, no discriminator moves and no pool takes its
+        images.
     """
     x, y, theta = batch
     d_clear, d_observation = opponents.get(CLEAR), opponents.get(OBSERVATION)
@@ -120,21 +121,25 @@ def adversarial_step(
         real, fake = fakes[name]
         if fake is None:
             continue
-        made = opponent.pool.exchange(fake)
-        # One pass for both: no layer of a discriminator mixes images of a batch.
-        logits_real, logits_fake = opponent.network(torch.cat([real, made])).chunk(2)
+        # Both on the levels of 8-bit pictures, whatever the sensor, so that levels tell nothing.
+        seen = torch.cat([from_levels(to_levels(real), real.dtype), opponent.pool.exchange(fake)])
+        # One pass for both; no layer of a discriminator may mix the images of a batch.
+        logits_real, logits_fake = opponent.network(seen).chunk(2)
         loss = objective.adversarial.discriminator(logits_real, logits_fake)
         opponent.optimiser.zero_grad(set_to_none=True)
         backward(loss)
+        norm = nn.utils.get_total_norm(_gradients(opponent.network))
         undecided = objective.adversarial.boundary
         numbers[f"d_{name}"] = loss.detach()
+        numbers[f"d_{name}_gradient_norm"] = norm.detach()
         numbers[f"d_{name}_real"] = (logits_real.detach() > undecided).float().mean()
         numbers[f"d_{name}_fake"] = (logits_fake.detach() < undecided).float().mean()
-        if torch.isfinite(nn.utils.get_total_norm(_gradients(opponent.network)) + loss.detach()):
+        numbers[f"d_{name}_skipped"] = torch.zeros(())
+        if torch.isfinite(norm + loss.detach()):
             opponent.optimiser.step()
         else:
             opponent.optimiser.zero_grad(set_to_none=True)
-            numbers["skipped"] = torch.ones(())
+            numbers[f"d_{name}_skipped"] = torch.ones(())
     return numbers
 
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from physgan.errors import PhysganError, WeightsError, nearest
 from physgan.files import replacing
-from physgan.networks import GENERATORS
+from physgan.networks import GENERATORS, RestorationNetwork
 
 FORMAT_VERSION = 1
 
@@ -110,12 +110,17 @@ def read_info(path: str | os.PathLike[str]) -> WeightsInfo:
 
 
 def load_weights(
-    path: str | os.PathLike[str], *, device: str | torch.device = "cpu"
-) -> tuple[nn.Module, WeightsInfo]:
+    path: str | os.PathLike[str],
+    *,
+    network: nn.Module | None = None,
+    device: str | torch.device = "cpu",
+) -> tuple[RestorationNetwork, WeightsInfo]:
     """Builds the network of a weights file.
 
     Args:
         path: a file that `save_weights` wrote.
+        network: a network to fill, for weights of foreign code, which a header alone never
+            builds; `physgan.recipes.build.build_generator` makes it from the recipe.
         device: where the network goes.
 
     Returns:
@@ -123,13 +128,13 @@ def load_weights(
 
     Raises:
         WeightsError: the file is missing, broken or too new; its architecture is not in the
-            GENERATORS table; or its tensors are not those of the architecture.
+            GENERATORS table and no network is given; or its tensors are not those of the network.
     """
     info, tensors = _read(path, tensors=True)
-    network = _build(info, path)
-    _check_state(tensors, network, path)
-    network.load_state_dict(tensors)
-    return network.float().eval().to(device), info
+    built = _build(info, path) if network is None else network
+    _check_state(tensors, built, path)
+    built.load_state_dict(tensors)
+    return cast(RestorationNetwork, built.float().eval().to(device)), info
 
 
 def _header(info: WeightsInfo) -> dict[str, str]:
@@ -236,7 +241,8 @@ def _build(info: WeightsInfo, path: str | os.PathLike[str]) -> nn.Module:
             f"the architecture of {Path(path)}",
             expected=f"one of {', '.join(sorted(GENERATORS))}",
             got=f"'{info.architecture}'",
-            remedy="A network of foreign code is built from a recipe, never from a header alone. "
+            remedy="A network of foreign code is built from its recipe, never from a header alone: "
+            "load_weights(path, network=build_generator(...)). "
             + nearest(info.architecture, GENERATORS),
         )
     try:

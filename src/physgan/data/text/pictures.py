@@ -37,3 +37,6 @@ class TextPages:
 
     def origin(self, index: int) -> int:
         return index
+
+    def identity(self) -> str:
+        return f"{self.count} text pages of {self.side} px, seed {self.seed}"

@@ -1,0 +1,60 @@
+"""What README shows works: its physics trains as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Generator
+
+from physgan.cli import main
+from physgan.recipes.build import build_degradation
+from physgan.recipes.load import load_recipe
+from tests.training.tiny import draw_pictures
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def block(language: str, holding: str) -> str:
+    """The block of code of a language that holds a text."""
+    found = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    (text,) = [block for block in found if holding in block]
+    return str(text)
+
+
+@pytest.fixture
+def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "underwater.py").write_text(block("python", "class Underwater"), encoding="utf-8")
+    (tmp_path / "underwater.yaml").write_text(block("yaml", "name: underwater"), encoding="utf-8")
+    draw_pictures(tmp_path / "PHOTOGRAPHS", 5, size=64)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_readmes_physics_trains(ground: Path) -> None:
+    (command,) = re.findall(r"physgan (train underwater\.yaml .*)", README)
+    options = ["--data.hold_out=1", "--data.crop=64", "--training.batch=1", "--device=cpu"]
+    length = ["--training.schedule={constant: 2, decay: 0}"]
+    assert main([*command.split(), *options, *length]) == 0
+    assert (ground / "runs" / "underwater" / "weights.safetensors").is_file()
+
+
+def test_the_readmes_physics_draws_where_the_picture_is(ground: Path) -> None:
+    """On a GPU as on the CPU; `meta` stands for any other device."""
+    degradation = build_degradation(load_recipe("underwater.yaml").physics)
+    x = torch.rand(2, 3, 8, 8)
+    theta = degradation.sample(x, generator=Generator().manual_seed(0))["water"]
+    assert {t.device for t in theta.values()} == {x.device}
+    y = degradation.operator.operators["water"](x, theta)
+    assert float(y.min()) >= 0
+    assert float(y.max()) <= 1.3
+    assert "device=x.device" in block("python", "class Underwater")
+    assert "x.new_tensor" in block("python", "class Underwater")
+
+
+def test_every_recipe_that_is_named_is_shipped() -> None:
+    for name in re.findall(r"^\| `([a-z/0-9-]+)` \|", README, re.MULTILINE):
+        if "." not in name:
+            assert load_recipe(name).name

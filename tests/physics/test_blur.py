@@ -20,6 +20,7 @@ from physgan.physics.blur import (
     blur,
     check_kernel,
     disc,
+    random_walks,
     trace,
 )
 
@@ -325,19 +326,30 @@ def test_motion_goes_from_smooth_to_jerky() -> None:
     assert touched.max() > 150
 
 
-def test_defocus_motion_is_the_convolution_of_both() -> None:
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_defocus_motion_is_the_convolution_of_both(share: float) -> None:
     x = torch.rand(4, 1, 1, 1)
-    sampler = DefocusMotionKernels((0.0, 3.0), (5.0, 15.0))
+    sampler = DefocusMotionKernels((2.0, 2.0), (13.0, 13.0), (share, share))
     kernel = sampler.sample(x, generator=generator(3))["kernel"]
     same = generator(3)
-    motion = MotionKernels((5.0, 15.0)).sample(x, generator=same)["kernel"]
-    discs = DiscKernels((0.0, 3.0)).sample(x, generator=same)["kernel"]
-    assert kernel.shape[1:] == (sampler.side, sampler.side) == (21, 21)
+    for _ in range(3):  # strength, radius and size, each known here
+        torch.rand(4, generator=same)
+    walks = random_walks(torch.full((4,), 1 + share * 12), generator=same)
+    motion, lens = trace(walks, 13), disc(torch.full((4,), share * 2), 5)
+    assert kernel.shape[1:] == (sampler.side, sampler.side) == (17, 17)
     for i in range(4):
-        wanted = scipy.signal.convolve2d(motion[i].numpy(), discs[i].numpy(), mode="full")
+        wanted = scipy.signal.convolve2d(motion[i].numpy(), lens[i].numpy(), mode="full")
         np.testing.assert_allclose(kernel[i].numpy(), wanted, rtol=0, atol=1e-6)
     check_kernel(kernel)
     torch.testing.assert_close(centroid(kernel), torch.zeros(4, 2), rtol=0, atol=1e-4)
+
+
+def test_without_strength_nothing_is_blurred() -> None:
+    sampler = DefocusMotionKernels(strength=(0.0, 0.0))
+    kernel = sampler.sample(torch.rand(3, 1, 1, 1), generator=generator(0))["kernel"]
+    delta = torch.zeros_like(kernel)
+    delta[:, sampler.side // 2, sampler.side // 2] = 1
+    torch.testing.assert_close(kernel, delta)
 
 
 def test_samplers_promise_the_paper() -> None:

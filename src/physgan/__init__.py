@@ -15,10 +15,12 @@ if TYPE_CHECKING:
         ShapeError,
         ThetaError,
         TrainingError,
+        UsageError,
         WeightsError,
     )
     from physgan.recipes.experiment import train_recipe
     from physgan.recipes.load import load_recipe
+    from physgan.restore.restorer import Restorer
     from physgan.weights.file import load_weights
 
 __version__ = "0.1.0"
@@ -29,9 +31,11 @@ _PUBLIC = {
     "ImageError": "physgan.errors",
     "PhysganError": "physgan.errors",
     "RecipeError": "physgan.errors",
+    "Restorer": "physgan.restore.restorer",
     "ShapeError": "physgan.errors",
     "ThetaError": "physgan.errors",
     "TrainingError": "physgan.errors",
+    "UsageError": "physgan.errors",
     "WeightsError": "physgan.errors",
     "load_recipe": "physgan.recipes.load",
     "load_weights": "physgan.weights.file",
@@ -43,9 +47,11 @@ __all__ = [
     "ImageError",
     "PhysganError",
     "RecipeError",
+    "Restorer",
     "ShapeError",
     "ThetaError",
     "TrainingError",
+    "UsageError",
     "WeightsError",
     "__version__",
     "load_recipe",

@@ -67,7 +67,9 @@ def test_means_equal_scikit_image(channels: int, scale: int) -> None:
         y = pair.y
         if scale > 1:
             y = F.interpolate(y, pair.x.shape[-2:], mode="bicubic", align_corners=False)
-        rows.append([*scores(x_hat, pair.x), *scores(y, pair.x)])
+        border = scale if scale > 1 else 0  # as tests of super-resolution leave one out
+        inner = (..., slice(border, -border or None), slice(border, -border or None))
+        rows.append([*scores(x_hat[inner], pair.x[inner]), *scores(y[inner], pair.x[inner])])
     expected = np.mean(rows, axis=0)
     names = ("psnr", "ssim", "input_psnr", "input_ssim")
     for name, value, tolerance in zip(names, expected, (1e-3, 1e-3, 1e-3, 1e-3), strict=True):

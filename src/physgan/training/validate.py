@@ -9,10 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from physgan.data.pairs import Pair
-from physgan.metrics.grey import grey
-from physgan.metrics.psnr import psnr
-from physgan.metrics.quantise import to_8bit
-from physgan.metrics.ssim import ssim
+from physgan.metrics.protocol import protocol, scores
 from physgan.restore.whole import restore_whole
 from physgan.types import RestoreFn
 
@@ -26,35 +23,21 @@ def validate(
         `psnr`, `ssim`, `input_psnr`, `input_ssim`, `worst_gain` (least PSNR gain of any pair), `n`;
         and input, restored and clear side by side for the first four pairs.
     """
-    rows: list[Tensor] = []
+    how = protocol("rgb", scale=restorer.scale)
+    rows: list[dict[str, float]] = []
     pictures: list[tuple[str, Tensor]] = []
     for pair in pairs:
         x_hat = restore_whole(restorer, pair.y.to(device)).cpu()
         y = _enlarged(pair.y, pair.x)
-        scores = [score for image in (x_hat, y) for score in _scores(image, pair.x)]
-        rows.append(torch.stack(scores))
+        before = scores(y, pair.x, how)
+        rows.append(scores(x_hat, pair.x, how) | {f"input_{k}": v for k, v in before.items()})
         if len(pictures) < 4:
             pictures.append((pair.name, torch.cat([y, x_hat, pair.x], dim=-1)[0]))
-    table = torch.stack(rows)
-    means = table.mean(dim=0).tolist()
     names = ("psnr", "ssim", "input_psnr", "input_ssim")
-    numbers = dict(zip(names, means, strict=True))
-    numbers["worst_gain"] = float((table[:, 0] - table[:, 2]).min())
+    numbers = {name: sum(row[name] for row in rows) / len(rows) for name in names}
+    numbers["worst_gain"] = min(row["psnr"] - row["input_psnr"] for row in rows)
     numbers["n"] = float(len(pairs))
     return numbers, pictures
-
-
-def _scores(image: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    a, b = to_8bit(image), to_8bit(x)
-    if x.shape[1] == 3:
-        grey_a, grey_b = grey(a), grey(b)
-    else:
-        grey_a, grey_b = a, b
-    # Identical pictures have no finite PSNR; 100 dB keeps means finite.
-    return (
-        psnr(a, b, data_range=1.0)[0].clamp(max=100.0),
-        ssim(grey_a, grey_b, data_range=1.0)[0],
-    )
 
 
 def _enlarged(y: Tensor, x: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from physgan.errors import PhysganError, RecipeError, UsageError, nearest
 
 # Command -> its module and one line of help.
 COMMANDS = {
+    "evaluate": ("physgan.cli.evaluate", "Measure a restorer on pairs of pictures."),
     "restore": ("physgan.cli.restore", "Restore pictures, files and folders of them."),
     "train": ("physgan.cli.train", "Train a restorer from a recipe."),
     "pack": ("physgan.cli.pack", "Pack folders of clear images into shards for training."),

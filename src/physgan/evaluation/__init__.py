@@ -1,0 +1,1 @@
+"""Measuring restorers on pairs: one line for each image, a summary, tables."""

@@ -1,0 +1,103 @@
+"""Evaluation of a restorer on pairs: a record for each image and a summary, protocol included."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from physgan.data.pairs import Pair
+from physgan.errors import ImageError
+from physgan.files import write_text
+from physgan.metrics.protocol import Protocol, scores
+from physgan.restore.page import restore_images
+from physgan.types import RestoreFn
+
+PER_IMAGE = "per_image.jsonl"
+SUMMARY = "summary.json"
+
+
+def evaluate_pairs(
+    fn: RestoreFn,
+    pairs: Iterable[Pair],
+    how: Protocol,
+    *,
+    text_error: Callable[[Tensor, Tensor], float] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Restores each observation and scores it.
+
+    Args:
+        fn: the restorer.
+        pairs: observations and the clear images behind them.
+        how: the protocol.
+        text_error: given an image and the clear one, both 1×C×H×W, how much of the text is read
+            wrongly; left out where it is None.
+
+    Yields:
+        For each image `name`, `psnr`, `ssim`, `input_psnr`, `input_ssim`, `seconds`, and
+        `text_error` and `input_text_error` where they were asked for.
+
+    Raises:
+        ImageError: a pair of sizes that do not belong together.
+    """
+    for pair in pairs:
+        began = time.monotonic()
+        x_hat = restore_images(fn, pair.y)
+        seconds = time.monotonic() - began
+        if x_hat.shape != pair.x.shape:
+            raise ImageError(
+                f"pair '{pair.name}'",
+                expected=f"a clear picture of {_size(x_hat)}, as the restorer's result",
+                got=_size(pair.x),
+            )
+        y = _enlarged(pair.y, pair.x)
+        record: dict[str, Any] = {"name": pair.name, **scores(x_hat, pair.x, how)}
+        record |= {f"input_{k}": v for k, v in scores(y, pair.x, how).items()}
+        if text_error is not None:
+            record["text_error"] = text_error(x_hat, pair.x)
+            record["input_text_error"] = text_error(y, pair.x)
+        yield record | {"seconds": round(seconds, 4)}
+
+
+def summarise(records: Sequence[Mapping[str, Any]], how: Protocol) -> dict[str, Any]:
+    """Means over all images, with their number and protocol, and the least gain of any image.
+
+    Raises:
+        ImageError: there are no records.
+    """
+    if not records:
+        raise ImageError("pairs to evaluate", expected="at least one", got="none")
+    summary: dict[str, Any] = {"n": len(records), "protocol": how.described()}
+    wanted = ("psnr", "ssim", "text_error")
+    for name in [prefix + name for name in wanted for prefix in ("", "input_")]:
+        if name in records[0]:
+            summary[name] = sum(record[name] for record in records) / len(records)
+    summary["worst_gain"] = min(record["psnr"] - record["input_psnr"] for record in records)
+    summary["seconds"] = sum(record["seconds"] for record in records)
+    return summary
+
+
+def write_evaluation(
+    folder: Path, records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
+) -> None:
+    """Writes `per_image.jsonl` and `summary.json` into a folder, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = "".join(json.dumps(dict(record), ensure_ascii=False) + "\n" for record in records)
+    write_text(folder / PER_IMAGE, lines)
+    write_text(folder / SUMMARY, json.dumps(dict(summary), indent=1, ensure_ascii=False) + "\n")
+
+
+def _enlarged(y: Tensor, x: Tensor) -> Tensor:
+    if y.shape == x.shape:
+        return y
+    size = [int(side) for side in x.shape[-2:]]
+    return F.interpolate(y, size, mode="bicubic", align_corners=False).clamp(0, 1)
+
+
+def _size(image: Tensor) -> str:
+    return "×".join(str(side) for side in image.shape[1:])

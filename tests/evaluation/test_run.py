@@ -1,0 +1,116 @@
+"""Evaluation: records, summary, files, and the command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from physgan.cli import main
+from physgan.data.pairs import Pair
+from physgan.data.text.fonts import font
+from physgan.data.text.words import sentence
+from physgan.errors import ImageError
+from physgan.evaluation.run import evaluate_pairs, summarise
+from physgan.metrics.protocol import protocol, scores
+from tests.restore.small import Inverts, small_weights
+from tests.training.tiny import write_picture
+
+
+def pairs(count: int = 3) -> list[Pair]:
+    made = []
+    for i in range(count):
+        x = torch.rand(1, 3, 20, 24, generator=torch.Generator().manual_seed(i))
+        made.append(Pair(f"p{i}", (1 - x) * 0.9, x))
+    return made
+
+
+def test_records_are_scores_of_what_the_restorer_makes() -> None:
+    how = protocol("rgb")
+    records = list(evaluate_pairs(Inverts(), pairs(), how))
+    for record, pair in zip(records, pairs(), strict=True):
+        assert record["name"] == pair.name
+        expected = scores(1 - pair.y, pair.x, how)
+        assert record["psnr"] == pytest.approx(expected["psnr"])
+        assert record["ssim"] == pytest.approx(expected["ssim"])
+        assert record["input_psnr"] == pytest.approx(scores(pair.y, pair.x, how)["psnr"])
+    summary = summarise(records, how)
+    assert summary["n"] == 3
+    assert summary["psnr"] == pytest.approx(sum(r["psnr"] for r in records) / 3)
+    gains = [r["psnr"] - r["input_psnr"] for r in records]
+    assert summary["worst_gain"] == pytest.approx(min(gains))
+    assert summary["protocol"]["colour"] == "rgb"
+
+
+def test_sizes_that_do_not_belong_together() -> None:
+    pair = Pair("odd", torch.rand(1, 3, 8, 8), torch.rand(1, 3, 16, 16))
+    with pytest.raises(ImageError, match="pair 'odd'"):
+        list(evaluate_pairs(Inverts(), [pair], protocol("rgb")))
+    with pytest.raises(ImageError, match="at least one"):
+        summarise([], protocol("rgb"))
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Path:
+    for pair in pairs():
+        for place, image in (("y", pair.y), ("x", pair.x)):
+            (tmp_path / place).mkdir(exist_ok=True)
+            write_picture(tmp_path / place / f"{pair.name}.png", image[0])
+    small_weights(tmp_path / "w.safetensors")
+    return tmp_path
+
+
+def evaluate(ground: Path, *more: str) -> int:
+    folders = ["--degraded", str(ground / "y"), "--clean", str(ground / "x")]
+    output = ["--output", str(ground / "e"), "--device", "cpu"]
+    return main(["evaluate", *folders, *output, "--weights", str(ground / "w.safetensors"), *more])
+
+
+def test_the_command_leaves_records_and_summary(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(ground, "--json", "--protocol", "y-shift") == 0
+    told = json.loads(capsys.readouterr().out)
+    summary = json.loads((ground / "e" / "summary.json").read_text(encoding="utf-8"))
+    assert told == summary
+    assert summary["protocol"]["shift"] == 4
+    lines = (ground / "e" / "per_image.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["name"] for line in lines] == ["p0", "p1", "p2"]
+    assert evaluate(ground) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert evaluate(ground, "--overwrite") == 0
+    assert "PSNR" in capsys.readouterr().out
+
+
+def test_wrong_usage(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(ground, "--task", "deblur-text") == 2
+    assert "got both" in capsys.readouterr().err
+    (ground / "x" / "p1.png").unlink()
+    assert evaluate(ground) == 1
+    assert "p1" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("tesseract") is None, reason="tesseract is not installed")
+def test_text_is_read_and_its_errors_counted() -> None:
+    from physgan.evaluation.reading import read_text, text_error
+    from physgan.metrics.text import character_error_rate
+
+    rng = Random(1)
+    words = [w for w in sentence("en", rng) if w.isalpha()][:10]
+    picture = Image.new("L", (420, 70), 255)
+    for row in range(2):
+        line = " ".join(words[5 * row : 5 * row + 5])
+        face = font("LiberationSerif-Regular", 16.0)
+        ImageDraw.Draw(picture).text((10, 8 + 26 * row), line, 0, font=face)
+    x = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    x = x.reshape(1, 1, 70, 420).float() / 255
+    assert character_error_rate(read_text(x), " ".join(words)) < 0.1
+    assert text_error(x, x) == 0.0
+    blurred: Tensor = torch.nn.functional.avg_pool2d(x, 11, 1, 5)
+    assert text_error(blurred, x) > 0.3

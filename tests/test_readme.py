@@ -12,6 +12,7 @@ from torch import Generator
 from physgan.cli import main
 from physgan.recipes.build import build_degradation
 from physgan.recipes.load import load_recipe
+from physgan.recipes.trial import try_physics
 from tests.training.tiny import draw_pictures
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -50,8 +51,10 @@ def test_the_readmes_physics_draws_where_the_picture_is(ground: Path) -> None:
     y = degradation.operator.operators["water"](x, theta)
     assert float(y.min()) >= 0
     assert float(y.max()) <= 1.3
-    assert "device=x.device" in block("python", "class Underwater")
-    assert "x.new_tensor" in block("python", "class Underwater")
+    text = block("python", "class Underwater")
+    assert text.count("device=x.device") == len(re.findall(r"torch\.(rand|linspace)\(", text))
+    for channels in (1, 5):
+        try_physics(degradation, crop=16, channels=channels)
 
 
 def test_every_recipe_that_is_named_is_shipped() -> None:

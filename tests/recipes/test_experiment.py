@@ -89,7 +89,7 @@ def test_a_run_goes_on_with_its_own_pictures_alone(ground: Path) -> None:
     resume(ground, pictures="elsewhere")
     assert records(ground / "run")[-1]["step"] == 6
     (ground / "elsewhere" / "000.png").rename(ground / "elsewhere" / "zzz.png")
-    with pytest.raises(TrainingError, match="held-out pictures would be trained on"):
+    with pytest.raises(TrainingError, match="training pictures of the run"):
         resume(ground, "--training.schedule={constant: 9, decay: 0}", pictures="elsewhere")
 
 

@@ -3,8 +3,8 @@
 A command is a module with a dataclass `Arguments` and a function
 `run(arguments: Arguments, overrides: Sequence[str]) -> int`. It is imported only when chosen, so
 that help is quick. Where it says `TAKES_OVERRIDES = True`, arguments that `Arguments` does not
-know reach `run` as overrides; elsewhere they are an error. A function `describe() -> str` may say
-more in help than the docstring of `Arguments`.
+know reach `run` as overrides; elsewhere they are an error. A function `describe(argv) -> str` may
+say more in help than the docstring of `Arguments`.
 
 Exit status: 0 all done, 1 some of the work failed, 2 wrong usage, 130 interrupted, 141 the reader
 of our output has gone. A fault with a remedy is one line; any other keeps its traceback.
@@ -88,7 +88,7 @@ def _run(name: str, argv: list[str]) -> int:
         module.Arguments,
         args=argv,
         prog=f"physgan {name}",
-        description=module.describe() if asked and hasattr(module, "describe") else None,
+        description=module.describe(argv) if asked and hasattr(module, "describe") else None,
         return_unknown_args=True,
     )
     if unknown and not getattr(module, "TAKES_OVERRIDES", False):

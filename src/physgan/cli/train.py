@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +29,7 @@ class Arguments:
 
     recipe: Annotated[str, tyro.conf.Positional]
     """A YAML file, or the name of a shipped recipe."""
-    output: Path
+    output: Path | None = None
     """Folder of the run: weights.safetensors, card.md, log.jsonl, checkpoint and recipe."""
     resume: bool = False
     """Go on from the checkpoint in the folder, exactly where it was written."""
@@ -39,9 +41,16 @@ class Arguments:
     """Print the outcome as one line of JSON."""
 
 
-def describe() -> str:
-    """What `--help` says: the shipped recipes, and every field that can be overridden."""
-    from physgan.recipes.load import field_lines, shipped_recipes
+def describe(argv: Sequence[str]) -> str:
+    """What `--help` says: the shipped recipes, and every field with its value in the recipe."""
+    from physgan.errors import RecipeError
+    from physgan.recipes.load import field_lines, load_recipe, shipped_recipes
+
+    try:
+        recipe = load_recipe(argv[0]) if argv else None
+    except RecipeError:
+        recipe = None
+    of = f"as in '{recipe.name}'" if recipe is not None else "the defaults; a recipe has its own"
 
     return "\n".join(
         [
@@ -50,20 +59,24 @@ def describe() -> str:
             f"Shipped recipes: {', '.join(shipped_recipes())}.",
             "",
             "Any field of the recipe can be overridden after the options, by its dotted name,",
-            "such as --data.train PICTURES --training.batch 4 --objective.lambda 100:",
+            f"such as --data.train PICTURES --training.batch 4. In brackets: {of}.",
             "",
-            *field_lines(),
+            *field_lines(recipe),
         ]
     )
 
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
-    from physgan.errors import TrainingError
+    from physgan.errors import TrainingError, UsageError
     from physgan.recipes.load import load_recipe
 
+    _check_options(overrides)
+    if arguments.output is None:
+        raise UsageError("run folder", expected="--output FOLDER", got="nothing")
     recipe = load_recipe(arguments.recipe, overrides)
     folder = arguments.output
+    _speak()
 
     try:
         from physgan.recipes.experiment import WEIGHTS, train_recipe
@@ -108,6 +121,40 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             )
         )
     return 0
+
+
+def _check_options(overrides: Sequence[str]) -> None:
+    """Names the option that an override without a dot is a slip of."""
+    from physgan.errors import UsageError
+    from physgan.recipes.schema import Recipe
+
+    options = [field.name for field in fields(Arguments)]
+    for word in overrides:
+        name = word.removeprefix("--").partition("=")[0]
+        if not word.startswith("--") or "." in name or name in Recipe.model_fields:
+            continue
+        if close := get_close_matches(name, options, n=1):
+            raise UsageError(
+                f"option '--{name}'",
+                expected="one that exists",
+                got="none of that name",
+                remedy=f"Did you mean '--{close[0]}'?",
+            )
+
+
+def _speak() -> None:
+    """Lets what the package tells and warns of appear on stderr, a line each."""
+    log = logging.getLogger("physgan")
+    log.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Lines) for handler in log.handlers):
+        log.addHandler(_Lines())
+
+
+class _Lines(logging.Handler):
+    """Writes to the stderr of the moment, which tests and notebooks exchange."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"physgan: {record.getMessage()}", file=sys.stderr)
 
 
 class _Screen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -26,7 +27,7 @@ from physgan.physics.compose import Degradation, Stage
 from physgan.physics.haze import DrawnHaze, Haze
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
 from physgan.recipes.load import validated
-from physgan.recipes.schema import Component, ObjectiveSpec, Physics
+from physgan.recipes.schema import Component, ObjectiveSpec, Physics, Recipe
 from physgan.types import Operator, Sampler, Sensor
 
 OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType({"blur": Blur, "haze": Haze})
@@ -163,7 +164,7 @@ def resolve(name: str, table: Mapping[str, Callable[..., Any]], *, kind: str) ->
         raise RecipeError(
             f"{kind} '{name}'",
             expected="code that can be imported",
-            got=f"{type(error).__name__}: {error}{_place_of(error)}",
+            got=f"{type(error).__name__}: {error}{place_of(error)}",
             remedy="Modules are sought on the import path, files from the current folder.",
         ) from error
     if not callable(found):
@@ -216,9 +217,16 @@ def _like(protocol: type, made: Any, spec: Component) -> Any:
         raise RecipeError(
             f"'{spec.name}' of a recipe",
             expected=f"what makes a physgan.types.{protocol.__name__}",
-            got=f"{type(made).__name__}, without all of its members",
+            got=f"{type(made).__name__}, without {_lacking(protocol, made)}",
         )
     return made
+
+
+def _lacking(protocol: type, made: Any) -> str:
+    """The members of a protocol that an object does not have."""
+    members = {*vars(protocol), *protocol.__annotations__}
+    wanted = sorted(n for n in members if not n.startswith("_") or n == "__call__")
+    return ", ".join(f"'{name}'" for name in wanted if not hasattr(made, name))
 
 
 def _made(factory: Callable[..., Any], arguments: Mapping[str, Any], origin: str) -> Any:
@@ -234,7 +242,27 @@ def _made(factory: Callable[..., Any], arguments: Mapping[str, Any], origin: str
         ) from None
 
 
-def _place_of(error: Exception) -> str:
+def foreign_code(recipe: Recipe) -> str:
+    """A text that changes when files of foreign code that a recipe names do; else empty."""
+    names: set[str] = set()
+
+    def collect(raw: Any) -> None:
+        if isinstance(raw, Mapping):
+            if isinstance(raw.get("name"), str):
+                names.add(raw["name"].rpartition(":")[0])
+            for value in raw.values():
+                collect(value)
+        elif isinstance(raw, list):
+            for value in raw:
+                collect(value)
+
+    collect(recipe.model_dump(mode="json"))
+    files = sorted((Path(n).name, Path(n)) for n in names if n.endswith(".py"))
+    contents = [path.read_bytes() for _, path in files if path.is_file()]
+    return hashlib.sha256(b"\0".join(contents)).hexdigest() if contents else ""
+
+
+def place_of(error: Exception) -> str:
     """File and line where foreign code went wrong, outside Python's own import machinery."""
     frames = traceback.extract_tb(error.__traceback__)
     here = (__file__, importlib.__file__)

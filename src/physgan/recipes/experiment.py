@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import logging
 import math
 import platform
 import subprocess
@@ -13,13 +13,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from physgan.data.crops import CropStream, centre_crop
 from physgan.data.pairs import Pair, drawn_pairs, read_pairs
 from physgan.data.pictures import hold_out, open_pictures
-from physgan.errors import ImageError, RecipeError, ShapeError, TrainingError
+from physgan.errors import ImageError, RecipeError, TrainingError
 from physgan.files import write_text
 from physgan.metrics.ssim import WINDOW
 from physgan.physics.compose import Degradation
@@ -29,15 +28,19 @@ from physgan.recipes.build import (
     build_generator,
     build_objective,
     build_pictures,
+    foreign_code,
 )
-from physgan.recipes.load import dump_recipe, load_recipe
+from physgan.recipes.load import dump_recipe, load_recipe, placed
 from physgan.recipes.schema import Data, Recipe
+from physgan.recipes.trial import try_networks, try_physics
 from physgan.training.logs import JsonLines, Watcher
 from physgan.training.loop import GENERATOR, Outcome, Plan, fit
 from physgan.training.state import MANIFEST
 from physgan.training.step import CLEAR, OBSERVATION
 from physgan.weights.card import card
 from physgan.weights.file import JSON, WeightsInfo, save_weights
+
+_log = logging.getLogger("physgan")
 
 RECIPE = "recipe.yaml"
 WEIGHTS = "weights.safetensors"
@@ -81,6 +84,7 @@ def train_recipe(
         ImageError: pictures are missing or cannot be read.
         TrainingError: the folder holds another run, or the run fails.
     """
+    recipe = _placed(recipe)
     train, held, identity = _pictures(recipe)
     degradation = build_degradation(recipe.physics)
     objective = build_objective(recipe.objective)
@@ -103,10 +107,21 @@ def train_recipe(
             networks[name] = build_discriminator(
                 recipe.discriminator, channels=recipe.data.channels, seed=recipe.seed + offset
             )
-    _check_crop(recipe.data, degradation.operator.scale, networks)
+    fits = {"crop": recipe.data.crop, "channels": recipe.data.channels}
+    try_networks(networks, **fits, scale=degradation.operator.scale)
+    try_physics(degradation, **fits)
     pairs = _pairs(recipe.data, held, degradation, recipe.seed)
     plan = _plan(recipe, train.steps_per_epoch)
     _claim(folder, recipe, resume=resume)
+    if resume and not (folder / MANIFEST).exists():
+        _log.info("no checkpoint in '%s': beginning anew", folder)
+    _log.info(
+        "%d pictures or crops to train on, %d pairs to check on, %d steps, into '%s'",
+        len(train.indices),
+        len(pairs),
+        plan.steps,
+        folder,
+    )
 
     def save(network: nn.Module, outcome: Outcome) -> None:
         info = _info(recipe, network, outcome, len(train.indices))
@@ -129,7 +144,7 @@ def train_recipe(
             plan=plan,
             folder=folder,
             save_weights=save,
-            data=identity,
+            data={"training pictures": identity, "foreign code": foreign_code(recipe)},
             watchers=lambda start: [
                 JsonLines(folder / LOG, from_step=start),
                 *watchers(start, plan.steps),
@@ -142,6 +157,17 @@ def train_recipe(
             # There is nothing to go on with; the folder is free for another attempt.
             (folder / RECIPE).unlink(missing_ok=True)
         raise
+
+
+def _placed(recipe: Recipe) -> Recipe:
+    """The recipe with whole paths, so that the one in a run's folder works from anywhere."""
+    raw = placed(recipe.model_dump(mode="json", by_alias=True), Path.cwd())
+    data = raw["data"]
+    if data["train"] is not None:
+        data["train"] = str(Path(data["train"]).absolute())
+    if data["pairs"] is not None:
+        data["pairs"] = {k: str(Path(v).absolute()) for k, v in data["pairs"].items()}
+    return Recipe.model_validate(raw)
 
 
 def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Tensor]], str]:
@@ -167,44 +193,6 @@ def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Tensor]], str
     )
     crops = [(f"{i:06d}", centre_crop(pictures.read(i), data.crop, data.fit)) for i in held]
     return stream, crops, pictures.identity()
-
-
-def _check_crop(data: Data, scale: int, networks: Mapping[str, nn.Module]) -> None:
-    """Tries every network on one empty crop: what does not fit shows now, not in the first step."""
-    multiple_of = int(networks[GENERATOR].multiple_of)  # type: ignore[arg-type]
-    whole = scale * multiple_of
-    if data.crop % whole:
-        raise RecipeError(
-            "field 'data.crop'",
-            expected=f"a multiple of {whole}, the generator's {multiple_of} times "
-            f"the physics' scale {scale}",
-            got=str(data.crop),
-            remedy=f"Such as {data.crop // whole * whole or whole}.",
-        )
-    x = torch.zeros(1, data.channels, data.crop, data.crop)
-    y = x[..., ::scale, ::scale]
-    # Copies, since a foreign network may keep statistics of what it sees.
-    tried = {name: copy.deepcopy(network).eval() for name, network in networks.items()}
-    try:
-        with torch.no_grad():
-            made = tried[GENERATOR](y)
-            for name, image in ((CLEAR, x), (OBSERVATION, y)):
-                if name in tried:
-                    tried[name](image)
-    except (ShapeError, RuntimeError) as error:
-        needs = error.expected if isinstance(error, ShapeError) else str(error).splitlines()[0]
-        raise RecipeError(
-            "field 'data.crop'",
-            expected=f"crops that all networks take: {needs}",
-            got=f"{data.crop}",
-            remedy="Set another --data.crop.",
-        ) from None
-    if made.shape != x.shape:
-        raise RecipeError(
-            "result of the generator",
-            expected=f"{tuple(x.shape)} from {tuple(y.shape)}",
-            got=f"{tuple(made.shape)}",
-        )
 
 
 def _pairs(

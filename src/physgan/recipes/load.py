@@ -68,7 +68,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"recipe '{source}'", expected="YAML in UTF-8", got=str(error)) from None
-    return parse_recipe(text, overrides, origin=str(source))
+    return parse_recipe(text, overrides, origin=str(source), folder=path.parent)
 
 
 def find_recipe(source: str | Path) -> Path:
@@ -91,8 +91,17 @@ def find_recipe(source: str | Path) -> Path:
     )
 
 
-def parse_recipe(text: str, overrides: Sequence[str] = (), *, origin: str = "recipe") -> Recipe:
-    """Checks the text of a recipe; see `load_recipe`."""
+def parse_recipe(
+    text: str,
+    overrides: Sequence[str] = (),
+    *,
+    origin: str = "recipe",
+    folder: Path | None = None,
+) -> Recipe:
+    """Checks the text of a recipe; see `load_recipe`.
+
+    Files of foreign code that lie in `folder`, beside the recipe, are taken from there.
+    """
     try:
         raw = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
@@ -103,9 +112,30 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), *, origin: str = "rec
         raise RecipeError(
             f"recipe '{origin}'", expected="fields with values", got=type(raw).__name__
         )
+    if folder is not None:
+        raw = placed(raw, folder)
     for name, value in _pairs(overrides):
         _set(raw, name.split("."), value)
     return validated(Recipe, raw, origin=f"recipe '{origin}'")
+
+
+def placed(raw: Any, folder: Path) -> Any:
+    """A recipe as plain data, with files of foreign code sought from `folder` where they are there.
+
+    `underwater.py:Underwater` becomes `/home/me/underwater.py:Underwater`; all else stays.
+    """
+    if isinstance(raw, Mapping):
+        return {key: placed(value, folder) for key, value in raw.items()}
+    if isinstance(raw, list):
+        return [placed(value, folder) for value in raw]
+    return _whole_name(raw, folder) if isinstance(raw, str) else raw
+
+
+def _whole_name(name: str, folder: Path) -> str:
+    place, colon, attribute = name.rpartition(":")
+    if colon and place.endswith(".py") and (folder / place).is_file():
+        return f"{(folder / place).absolute()}:{attribute}"
+    return name
 
 
 def validated(model: type[Model], raw: Mapping[str, Any], *, origin: str) -> Model:
@@ -121,7 +151,7 @@ def validated(model: type[Model], raw: Mapping[str, Any], *, origin: str) -> Mod
                 f"field '{where}' of {origin}",
                 expected="a field that exists",
                 got=repr(first["loc"][-1]),
-                remedy=nearest(str(first["loc"][-1]), known) if known else "",
+                remedy=_nearest_field(model, str(first["loc"][-1]), known),
             ) from None
         missing = first["type"] == "missing"
         got = "nothing" if missing else repr(first["input"])
@@ -141,22 +171,38 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
 
 
-def field_lines() -> list[str]:
-    """One line for every field of a recipe, dotted, with default and description, for help."""
-    return list(_describe(Recipe, ""))
+def field_lines(recipe: Recipe | None = None) -> list[str]:
+    """One line for every field, dotted, with its value in a recipe or its default, for help."""
+    return _describe(Recipe, "", recipe)
 
 
-def _describe(model: type[BaseModel], prefix: str) -> list[str]:
+def _nearest_field(model: type[BaseModel], name: str, known: Sequence[str]) -> str:
+    """A remedy for an unknown field: the nearest here, or one of that name further in."""
+    remedy = nearest(name, known) if known else ""
+    if remedy.startswith("Did you mean"):
+        return remedy
+    dotted = [line.split()[0].removeprefix("--") for line in _describe(model, "", None)]
+    inside = [whole for whole in dotted if whole.endswith(f".{name}")]
+    return f"Did you mean '{inside[0]}'?" if inside else remedy
+
+
+def _describe(model: type[BaseModel], prefix: str, values: Any) -> list[str]:
     lines = []
     for name, info in model.model_fields.items():
         dotted = f"{prefix}{info.alias or name}"
         nested = _model_in(info.annotation)
+        value = getattr(values, name, None)
         if nested is not None and nested.__name__ != "Component":
-            stage = ".NAME" if str(info.annotation).startswith("dict") else ""
-            lines += _describe(nested, f"{dotted}{stage}.")
+            of_stages = str(info.annotation).startswith("dict")
+            stage, inner = (".NAME", None) if of_stages else ("", value)
+            lines += _describe(nested, f"{dotted}{stage}.", inner)
             continue
-        default = "" if info.is_required() else f" [{info.get_default(call_default_factory=True)}]"
-        lines.append(f"--{dotted}{default}  {info.description or ''}")
+        if values is None:
+            value = None if info.is_required() else info.get_default(call_default_factory=True)
+        shown = "" if value is None else f" [{value}]"
+        choices = [c for c in get_args(info.annotation) if isinstance(c, str)]
+        among = f" One of {', '.join(choices)}." if choices else ""
+        lines.append(f"--{dotted}{shown}  {info.description or ''}{among}")
     return lines
 
 

@@ -48,7 +48,7 @@ def check_images(fn: RestoreFn, y: Tensor) -> None:
             "the images to restore",
             expected=f"N×{fn.channels}×h×w, h and w of at least 1",
             got=str(tuple(y.shape)),
-            remedy="Add a batch dimension to a single image: y[None].",
+            remedy="Add a batch dimension to a single image: y[None]." if y.ndim == 3 else "",
         )
     if not y.is_floating_point():
         raise ShapeError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -52,7 +53,11 @@ class JsonLines:
         pass
 
     def told(self, record: Mapping[str, float | int | str]) -> None:
-        self._file.write(json.dumps(dict(record)) + "\n")
+        # JSON knows no NaN: what is not finite is null.
+        finite = {
+            k: v if isinstance(v, str) or math.isfinite(v) else None for k, v in record.items()
+        }
+        self._file.write(json.dumps(finite) + "\n")
         self._file.flush()
 
     def shown(self, step: int, pictures: Sequence[tuple[str, Tensor]]) -> None:

@@ -83,7 +83,7 @@ def fit(
     plan: Plan,
     folder: Path,
     save_weights: Callable[[nn.Module, Outcome], None],
-    data: str = "",
+    data: Mapping[str, str] | None = None,
     watchers: Callable[[int], Iterable[Watcher]],
     resume: bool = False,
     device: str = "auto",
@@ -93,7 +93,8 @@ def fit(
     Args:
         networks: `generator`, and `clear` and `observation` where the objective gives them weight.
         stream: clear crops by step, uint8 N×C×S×S.
-        data: what identifies the data behind the stream; a run goes on with the same alone.
+        data: by name, what identifies the data behind the stream and whatever else may not
+            change; a run goes on with the same alone.
         pairs: what progress is measured on; may be empty.
         degradation: physics and sensor.
         objective: terms and weights.
@@ -110,12 +111,13 @@ def fit(
     Raises:
         TrainingError: the device is not there, the checkpoint does not fit or cannot be written,
             or steps are skipped without end.
-        KeyboardInterrupt: SIGINT came; a checkpoint of the last whole step has been written.
+        KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint of the last whole step has been
+            written.
     """
     fabric = _fabric(device, plan.precision)
     torch.manual_seed(plan.seed)
     state, player, opponents = _players(fabric, networks, plan)
-    state.data = data
+    state.data = data or {}
     if resume:
         load_checkpoint(folder, state, device=fabric.device)
 
@@ -193,26 +195,29 @@ def fit(
 
 @contextmanager
 def _interrupted() -> Iterator[Event]:
-    """An event that the first SIGINT sets, so that a run stops between two steps.
+    """An event that the first SIGINT or SIGTERM sets, so that a run stops between two steps.
 
-    The second one interrupts at once, as it does everywhere else.
+    The second one ends it at once, as it does everywhere else.
     """
     event = Event()
-    before = signal.getsignal(signal.SIGINT)
-    # Only Python's own way is replaced: whoever has set another, or ignores the signal, means it.
-    ours = before is signal.default_int_handler and current_thread() is main_thread()
+    # Only Python's own ways are replaced: whoever has set another, or ignores it, means it.
+    own = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.getsignal(number) for number in own}
+    ours = [number for number in own if before[number] is own[number]]
+    if current_thread() is not main_thread():
+        ours = []
 
     def handle(number: int, frame: object) -> None:
         event.set()
-        signal.signal(number, before)
+        signal.signal(number, before[signal.Signals(number)])
 
-    if ours:
-        signal.signal(signal.SIGINT, handle)
+    for number in ours:
+        signal.signal(number, handle)
     try:
         yield event
     finally:
-        if ours:
-            signal.signal(signal.SIGINT, before)
+        for number in ours:
+            signal.signal(number, before[number])
 
 
 def _fabric(device: str, precision: str) -> Fabric:

@@ -49,7 +49,7 @@ class TrainState:
         skipped: steps in which the generator did not move, its numbers not being finite.
         d_skipped: moves that a discriminator did not make, for the same reason.
         skipped_in_a_row: steps of either kind since the last whole one.
-        data: what identifies the training pictures.
+        data: what identifies the training pictures and whatever else may not change.
         seconds: time spent in training, over all resumptions.
         measured: the last validation.
         sums: of a step's numbers since the last line of the log, on their device.
@@ -65,7 +65,7 @@ class TrainState:
     skipped: int = 0
     d_skipped: int = 0
     skipped_in_a_row: int = 0
-    data: str = ""
+    data: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     measured: dict[str, float] = field(default_factory=dict)
     sums: dict[str, Tensor] = field(default_factory=dict)
@@ -181,7 +181,7 @@ def save_checkpoint(
         "step": state.step,
         "skipped": state.skipped,
         "d_skipped": state.d_skipped,
-        "data": state.data,
+        "data": dict(state.data),
         "skipped_in_a_row": state.skipped_in_a_row,
         "seconds": state.seconds,
         "measured": state.measured,
@@ -232,7 +232,7 @@ def load_checkpoint(folder: Path, state: TrainState, *, device: torch.device) ->
         state.step = int(manifest["step"])
         state.skipped = int(manifest["skipped"])
         state.d_skipped = int(manifest["d_skipped"])
-        data = str(manifest["data"])
+        data = dict(manifest["data"])
         state.skipped_in_a_row = int(manifest["skipped_in_a_row"])
         state.seconds = float(manifest["seconds"])
         state.measured = dict(manifest["measured"])
@@ -244,14 +244,15 @@ def load_checkpoint(folder: Path, state: TrainState, *, device: torch.device) ->
             got=f"no {error}" if isinstance(error, KeyError) else str(error),
             remedy="Bring all parts and checkpoint.json into the run's folder.",
         ) from None
-    if data != state.data:
-        raise TrainingError(
-            f"training pictures of the run in '{folder}'",
-            expected="those that it was started with, wherever they lie now",
-            got="others: some came, went, or changed their names",
-            remedy="Bring back the old set, or start a new run: held-out pictures would be "
-            "trained on.",
-        )
+    for what, identity in state.data.items():
+        if data.get(what) != identity:
+            raise TrainingError(
+                f"{what} of the run in '{folder}'",
+                expected="what it was started with, wherever that lies now",
+                got="another: something came, went, or was changed",
+                remedy="Bring back the old, or start a new run: numbers before and after could "
+                "not be compared.",
+            )
     state.load(flat, device=device)
     return True
 

@@ -174,7 +174,13 @@ def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 def _read(path: str | os.PathLike[str], *, tensors: bool) -> tuple[WeightsInfo, dict[str, Tensor]]:
     if not Path(path).is_file():
-        raise WeightsError("the weights file", expected="a file", got=f"none at {Path(path)}")
+        folder = Path(path).is_dir()
+        raise WeightsError(
+            "the weights file",
+            expected="a file",
+            got=f"a folder, '{path}'" if folder else f"none at '{path}'",
+            remedy="Restorer.from_pretrained takes the folder of a run." if folder else "",
+        )
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             info = _parse(file.metadata() or {}, where=f"the header of {Path(path)}")
@@ -213,7 +219,7 @@ def _value(header: Mapping[str, str], name: str, where: str) -> Any:
             f"'{name}' in {where}",
             expected=f"JSON ({expected})",
             got="nothing",
-            remedy="physgan did not write this file."
+            remedy="It is no weights file of physgan: a checkpoint, a shard or another program's."
             if name == "format_version"
             else "The file is damaged, or was not written by physgan.",
         )

@@ -304,14 +304,24 @@ def test_watchers_made_before_one_that_fails_are_closed(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # the compiler warns of its own imports
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_compiled_run_equals_a_plain_one(tmp_path: Path, precision: str) -> None:
-    results: list[list[Tensor]] = []
+def test_a_compiled_step_has_the_gradients_of_a_plain_one(tmp_path: Path, precision: str) -> None:
+    results: list[dict[str, Tensor]] = []
     for compiled in (True, False):
         (tmp_path / str(compiled)).mkdir()
         networks = players()
-        run(tmp_path / str(compiled), networks, compile=compiled, precision=precision)
-        results.append([p.detach() for n in networks.values() for p in n.parameters()])
-    tolerance: dict[str, float] = {"fp32": 1e-5, "bf16": 2e-3}
-    for a, b in zip(*results, strict=True):
-        assert torch.allclose(a, b, atol=tolerance[precision])
+        # The restorer starts as the identity, where most gradients are zero.
+        nn.init.normal_(networks["generator"].get_parameter("head.weight"), std=0.1)
+        run(tmp_path / str(compiled), networks, compile=compiled, precision=precision, constant=1)
+        results.append(
+            {
+                name: torch.cat([p.grad.flatten() for p in n.parameters() if p.grad is not None])
+                for name, n in networks.items()
+            }
+        )
+    # What a compiler fuses it rounds otherwise; Adam would make much of it, a gradient does not.
+    tolerance = {"fp32": 1e-4, "bf16": 0.1}[precision]
+    for name, plain in results[1].items():
+        difference = (results[0][name] - plain).norm() / plain.norm()
+        assert float(difference) < tolerance, name

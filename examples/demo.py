@@ -1,4 +1,4 @@
-"""Watches a restorer learn: two minutes of training from nothing, then a picture it never saw.
+"""Watches a restorer learn: a minute or two of training from nothing, then a picture it never saw.
 
     make demo
 
@@ -85,7 +85,7 @@ def main() -> int:
     x = x[:, :, :256, 96:352]
     batch = synthesise(x, build_degradation(recipe.physics), generator=Generator().manual_seed(1))
 
-    print(f"Training from nothing on {len(TRAINING)} photographs, about two minutes:")
+    print(f"Training from nothing on {len(TRAINING)} photographs, a minute or two:")
     train_recipe(recipe, folder / "run", watchers=lambda start, steps: [Told()])
     restorer, _ = load_weights(folder / "run" / WEIGHTS)
     x_hat = restore_whole(restorer, batch.y)

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from physgan.data.pairs import Pair
 from physgan.errors import ImageError
 from physgan.files import write_text
 from physgan.metrics.protocol import Protocol, scores
-from physgan.restore.page import restore_images
+from physgan.restore.page import enlarged, restore_images
 from physgan.types import RestoreFn
 
 PER_IMAGE = "per_image.jsonl"
@@ -55,7 +54,7 @@ def evaluate_pairs(
                 expected=f"a clear picture of {_size(x_hat)}, as the restorer's result",
                 got=_size(pair.x),
             )
-        y = _enlarged(pair.y, pair.x)
+        y = enlarged(pair.y, fn.scale)
         record: dict[str, Any] = {"name": pair.name, **scores(x_hat, pair.x, how)}
         record |= {f"input_{k}": v for k, v in scores(y, pair.x, how).items()}
         if text_error is not None:
@@ -90,13 +89,6 @@ def write_evaluation(
     lines = "".join(json.dumps(dict(record), ensure_ascii=False) + "\n" for record in records)
     write_text(folder / PER_IMAGE, lines)
     write_text(folder / SUMMARY, json.dumps(dict(summary), indent=1, ensure_ascii=False) + "\n")
-
-
-def _enlarged(y: Tensor, x: Tensor) -> Tensor:
-    if y.shape == x.shape:
-        return y
-    size = [int(side) for side in x.shape[-2:]]
-    return F.interpolate(y, size, mode="bicubic", align_corners=False).clamp(0, 1)
 
 
 def _size(image: Tensor) -> str:

@@ -33,7 +33,7 @@ def restore_page(
         The page restored, `fn.scale` times as large.
     """
     x_hat = restore_images(fn, page.colour[None], strength=strength, tile=tile)
-    alpha = None if page.alpha is None else _enlarged(page.alpha[None], fn.scale)[0]
+    alpha = None if page.alpha is None else enlarged(page.alpha[None], fn.scale)[0]
     return Page(x_hat[0], alpha)
 
 
@@ -46,7 +46,7 @@ def restore_images(
         ShapeError: wrong rank, type or channels.
     """
     x_hat = _in_its_channels(fn, y, tile)
-    return x_hat if strength == 1.0 else torch.lerp(_enlarged(y, fn.scale), x_hat, strength)
+    return x_hat if strength == 1.0 else torch.lerp(enlarged(y, fn.scale), x_hat, strength)
 
 
 def _in_its_channels(fn: RestoreFn, y: Tensor, tile: int | None) -> Tensor:
@@ -67,7 +67,11 @@ def _run(fn: RestoreFn, y: Tensor, tile: int | None) -> Tensor:
     return restore_tiled(fn, y, tile=tile if tile is not None else tile_side(fn))
 
 
-def _enlarged(image: Tensor, scale: int) -> Tensor:
+def enlarged(image: Tensor, scale: int) -> Tensor:
+    """Images N×C×h×w in [0, 1], `scale` times as large by bicubic interpolation; 1 changes nothing.
+
+    What a restorer that enlarges is mixed with, and measured against.
+    """
     if scale == 1:
         return image
     larger = F.interpolate(image, scale_factor=scale, mode="bicubic", align_corners=False)

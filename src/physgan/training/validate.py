@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from physgan.data.pairs import Pair
 from physgan.metrics.protocol import protocol, scores
+from physgan.restore.page import enlarged
 from physgan.restore.whole import restore_whole
 from physgan.types import RestoreFn
 
@@ -28,7 +28,7 @@ def validate(
     pictures: list[tuple[str, Tensor]] = []
     for pair in pairs:
         x_hat = restore_whole(restorer, pair.y.to(device)).cpu()
-        y = _enlarged(pair.y, pair.x)
+        y = enlarged(pair.y, restorer.scale)
         before = scores(y, pair.x, how)
         rows.append(scores(x_hat, pair.x, how) | {f"input_{k}": v for k, v in before.items()})
         if len(pictures) < 4:
@@ -38,11 +38,3 @@ def validate(
     numbers["worst_gain"] = min(row["psnr"] - row["input_psnr"] for row in rows)
     numbers["n"] = float(len(pairs))
     return numbers, pictures
-
-
-def _enlarged(y: Tensor, x: Tensor) -> Tensor:
-    """The observation at the size of the clear image, for the input's own score."""
-    if y.shape == x.shape:
-        return y
-    size = [int(side) for side in x.shape[-2:]]
-    return F.interpolate(y, size, mode="bicubic", align_corners=False).clamp(0, 1)

@@ -218,7 +218,7 @@ def test_ahead_reads_in_the_background_but_not_without_end() -> None:
     time.sleep(0.2)
     assert len(asked) >= 3 + 1
     assert max(asked) <= 2 + 6
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
     time.sleep(0.05)
     assert not any(thread.name.startswith("crops") for thread in threading.enumerate())
 

@@ -6,6 +6,7 @@ needs to remember no more than `t`, whatever had been read ahead.
 
 from __future__ import annotations
 
+import collections.abc
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,9 @@ from physgan.data.pictures import Pictures
 from physgan.errors import ImageError
 
 _log = logging.getLogger("physgan")
+
+Batches: TypeAlias = "collections.abc.Generator[Tensor, None, None]"
+"""A stream that is read ahead, and must be closed when it is left before its end."""
 
 Fit: TypeAlias = Literal["crop", "resize"]
 Augment: TypeAlias = Literal["none", "flip", "dihedral"]
@@ -116,9 +120,7 @@ def centre_crop(picture: Tensor, size: int, fit: Fit) -> Tensor:
     return picture[:, top : top + size, left : left + size]
 
 
-def ahead(
-    stream: Callable[[int], Tensor], start: int, stop: int, *, workers: int = 1
-) -> Iterator[Tensor]:
+def ahead(stream: Callable[[int], Tensor], start: int, stop: int, *, workers: int = 1) -> Batches:
     """Batches `start` to `stop - 1` of a stream, read in the background, in order."""
     depth = max(4, 2 * workers)
     with ThreadPoolExecutor(workers, thread_name_prefix="crops") as pool:

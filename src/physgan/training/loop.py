@@ -124,9 +124,7 @@ def fit(
     with (
         _interrupted() as interrupted,
         _watching(watchers, state.step) as told,
-        closing(
-            ahead(stream, state.step, plan.steps, workers=plan.workers)  # type: ignore[type-var]
-        ) as batches,
+        closing(ahead(stream, state.step, plan.steps, workers=plan.workers)) as batches,
     ):
         began, before = time.monotonic(), state.seconds
         logged = (state.step, began)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from physgan import load_recipe, load_weights, train_recipe
 from physgan.errors import ImageError, RecipeError, TrainingError, WeightsError
 from physgan.networks import UNet
 from physgan.recipes.build import build_generator
-from physgan.recipes.experiment import CARD, LOG, RECIPE, WEIGHTS
+from physgan.recipes.experiment import CARD, LOG, RECIPE, WEIGHTS, _curve
 from tests.training.tiny import draw_pictures, records, write_picture, write_recipe
 
 
@@ -175,3 +178,61 @@ def test_a_stage_of_a_sensor_must_draw_too(ground: Path) -> None:
     )
     with pytest.raises(RecipeError, match=r"physgan\.types\.Sensor"):
         carry_out(ground, f"--physics.sensor=['{ground / 'half.py'}:Half']")
+
+
+# ---------------------------------------------------------------- beginning from weights
+
+
+NO_STEP = "--training.schedule={constant: 1, decay: 0}"
+
+
+def test_a_run_begins_from_weights(ground: Path) -> None:
+    first = carry_out(ground, NO_STEP, "--seed=3").rename(ground / "first")
+    # A learning rate too small to move: what comes out is what went in.
+    options = [NO_STEP, f"--training.start={first}", "--optimiser.lr=1e-20", "--training.ema=0"]
+    run = carry_out(ground, *options, "--data.licence=CC0")
+    (before, old), (after, new) = load_weights(first / WEIGHTS), load_weights(run / WEIGHTS)
+    for name, tensor in before.state_dict().items():
+        assert torch.equal(tensor, after.state_dict()[name])
+    came_from = new.training["began_from"]
+    assert isinstance(came_from, dict)
+    assert came_from["sha256"] == hashlib.sha256((first / WEIGHTS).read_bytes()).hexdigest()
+    assert (came_from["seed"], came_from["steps"]) == (3, 1)
+    assert came_from["recipe"] == old.recipe
+    assert new.licence == "CC0; begun from weights of licence: unknown"
+    assert str(ground) not in str(new)
+    assert "Began from" in (run / CARD).read_text(encoding="utf-8")
+
+
+def test_a_run_goes_on_without_the_weights_that_it_began_from(ground: Path) -> None:
+    first = carry_out(ground, NO_STEP).rename(ground / "first")
+    carry_out(ground, NO_STEP, f"--training.start={first}")
+    header = load_weights(ground / "run" / WEIGHTS)[1].training
+    shutil.rmtree(first)
+    run = resume(ground, f"--training.start={first}")
+    assert load_weights(run / WEIGHTS)[1].training["began_from"] == header["began_from"]
+    with pytest.raises(TrainingError, match=r"another training\.start"):
+        resume(ground)
+
+
+def test_weights_to_begin_from_must_fit(ground: Path) -> None:
+    first = carry_out(ground, NO_STEP).rename(ground / "first")
+    for start, message in (
+        (first, "exactly those"),
+        (ground / "none.safetensors", "nothing there"),
+    ):
+        with pytest.raises(WeightsError, match=message):
+            carry_out(ground, f"--training.start={start}", "--generator=unet")
+        assert not (ground / "run").exists()
+
+
+def test_the_curve_is_thinned_and_keeps_its_end(tmp_path: Path) -> None:
+    lines = [{"kind": "validation", "step": i, "psnr": float(i)} for i in range(1, 102)]
+    lines[7]["psnr"] = None
+    (tmp_path / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    curve = _curve(tmp_path, points=10)
+    assert len(curve) <= 11
+    assert curve[0] == {"step": 1, "psnr": 1.0}
+    assert curve[-1] == {"step": 101, "psnr": 101.0}
+    assert len(_curve(tmp_path, points=200)) == 101
+    assert _curve(tmp_path / "none") == []

@@ -60,7 +60,11 @@ def test_a_run_leaves_weights_card_and_log(tmp_path: Path, channels: int) -> Non
     assert info.recipe["name"] == "tiny"  # type: ignore[index, call-overload]
     assert str(tmp_path) not in json.dumps(info.recipe)
     assert isinstance(info.measured, dict)
-    assert info.measured["steps"] == 12
+    assert info.measured["n"] == 2
+    assert (info.training["steps"], info.training["seed"]) == (12, 11)
+    curve: Any = info.training["curve"]
+    assert [point["step"] for point in curve] == [6, 12]
+    assert "began_from" not in info.training
     with torch.no_grad():
         assert network(torch.rand(1, channels, 16, 16)).shape == (1, channels, 16, 16)
     card = (run / "card.md").read_text(encoding="utf-8")

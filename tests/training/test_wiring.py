@@ -160,6 +160,22 @@ def test_precision_is_that_of_every_pass(tmp_path: Path, precision: str) -> None
     assert all(p.dtype == torch.float32 for n in networks.values() for p in n.parameters())
 
 
+def test_bf16_is_chosen_where_there_are_units_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for unit, expected in (("avx2", False), ("avx512_bf16", True), ("amx_bf16", True)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda unit=unit: {unit: True})
+        assert loop.has_bf16(CPU) == expected
+        networks = players()
+        seen: set[bool] = set()
+        networks["generator"].register_forward_hook(
+            lambda *_, seen=seen: seen.add(torch.is_autocast_enabled("cpu"))
+        )
+        (tmp_path / unit).mkdir()
+        run(tmp_path / unit, networks, precision="auto")
+        assert seen == {expected}
+
+
 @pytest.mark.parametrize("compile_them", [True, False])
 def test_compile_takes_every_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compile_them: bool

@@ -1,14 +1,17 @@
 import dataclasses
 import json
+from pathlib import Path
 
-from physgan.weights import WeightsInfo, card
+from physgan.weights import WeightsInfo, card, load_weights
+from physgan.weights.card import card_of
+from tests.restore.small import small_weights
 
 INFO = WeightsInfo(
     architecture="resnet9",
     arguments={"width": 64},
     channels=3,
     scale=1,
-    recipe={"name": "deblur", "training": {"steps": 1000, "seed": 7}},
+    recipe={"name": "deblur", "seed": 7},
     commit="0123abc",
     data="pages | with a bar\nand a second line",
     licence="CC0-1.0",
@@ -16,6 +19,17 @@ INFO = WeightsInfo(
         {"set": "text", "protocol": "y-shift", "psnr": 20.25},
         {"set": "faces", "protocol": "rgb", "ssim": 0.5},
     ],
+    training={
+        "steps": 1000,
+        "seed": 7,
+        "curve": [{"step": 500, "psnr": 18.5}, {"step": 1000, "psnr": 19.25}],
+        "began_from": {
+            "name": "second",
+            "steps": 300,
+            "recipe": {"seed": 8},
+            "began_from": {"name": "first", "steps": 200},
+        },
+    },
 )
 
 
@@ -51,16 +65,24 @@ def test_states_what_the_header_states() -> None:
     assert json.loads(block) == INFO.recipe
 
 
-def test_measured_effort_comes_before_the_planned() -> None:
-    info = dataclasses.replace(INFO, measured={"steps": 600, "hours": 1.5, "psnr": 20.0})
-    text = card(info, title="t", parameters=1, size=1)
-    assert ["Steps", "600"] in rows(text)
-    assert ["Hours", "1.5"] in rows(text)
-    assert ["psnr", "20.0"] in rows(text)
+def test_tells_how_the_weights_came_about() -> None:
+    text = card(INFO, title="t", parameters=1, size=1)
+    curve = text.split("## Learning curve")[1].split("##")[0]
+    assert rows(curve)[2:] == [["500", "18.5"], ["1000", "19.25"]]
+    earlier = text.split("## Began from")[1].split("## Recipe")[0]
+    assert rows(earlier)[2:] == [["second", "300"], ["first", "200"]]
+
+
+def test_a_card_of_a_file_counts_its_numbers(tmp_path: Path) -> None:
+    path = small_weights(tmp_path / "w.safetensors")
+    network, info = load_weights(path)
+    parameters = sum(p.numel() for p in network.parameters())
+    expected = card(info, title="t", parameters=parameters, size=path.stat().st_size)
+    assert card_of(path, title="t") == expected
 
 
 def test_what_is_not_known_is_not_claimed() -> None:
-    info = dataclasses.replace(INFO, recipe="opaque", measured=[])
+    info = dataclasses.replace(INFO, recipe="opaque", measured=[], training={})
     text = card(info, title="t", parameters=1, size=1)
     assert "Nothing yet." in text
     assert not {"Steps", "Hours", "Seed"} & {row[0] for row in rows(text)}

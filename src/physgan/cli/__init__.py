@@ -25,6 +25,7 @@ from physgan.errors import PhysganError, RecipeError, UsageError, nearest
 COMMANDS = {
     "evaluate": ("physgan.cli.evaluate", "Measure a restorer on pairs of pictures."),
     "restore": ("physgan.cli.restore", "Restore pictures, files and folders of them."),
+    "tasks": ("physgan.cli.tasks", "List the shipped weights: licences and measured numbers."),
     "train": ("physgan.cli.train", "Train a restorer from a recipe."),
     "pack": ("physgan.cli.pack", "Pack folders of clear images into shards for training."),
 }

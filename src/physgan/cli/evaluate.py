@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from physgan.cli.weights import chosen_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from physgan.weights.file import WeightsInfo
 
 
 @dataclass
@@ -28,6 +35,11 @@ class Arguments:
     """PSNR over colour or luminance; with the best shift of up to 4 px, or without."""
     text: bool = False
     """Also measure how much of the text tesseract reads wrongly."""
+    theta: Path | None = None
+    """Folder of the parameters that made the observations, NAME.safetensors each: also measure how
+    well each restored picture explains its observation."""
+    physics: str | None = None
+    """Recipe whose physics `--theta` belongs to; that of the weights by default."""
     overwrite: bool = False
     """Replace an evaluation that is there."""
     device: str = "auto"
@@ -40,13 +52,9 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
     from physgan.errors import UsageError
 
-    source = arguments.task if arguments.task is not None else arguments.weights
-    if source is None or (arguments.task is not None and arguments.weights is not None):
-        raise UsageError(
-            "restorer",
-            expected="--task NAME or --weights FILE",
-            got="none" if source is None else "both",
-        )
+    source = chosen_weights(arguments.task, arguments.weights)
+    if arguments.physics is not None and arguments.theta is None:
+        raise UsageError("--physics", expected="--theta FOLDER beside it", got="none")
     from physgan.evaluation.run import SUMMARY, evaluate_pairs, summarise, write_evaluation
 
     if (arguments.output / SUMMARY).exists() and not arguments.overwrite:
@@ -66,9 +74,17 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     restorer = Restorer.from_pretrained(source, device=arguments.device)
     pairs = read_pairs(arguments.degraded, arguments.clean)
     how = protocol(arguments.protocol, scale=restorer.fn.scale)
+    consistent = None
+    if arguments.theta is not None:
+        names = [pair.name for pair in pairs]
+        consistent = _consistency(arguments.theta, names, arguments.physics, restorer.info)
     records = []
     for record in evaluate_pairs(
-        restorer.fn, pairs, how, text_error=text_error if arguments.text else None
+        restorer.fn,
+        pairs,
+        how,
+        text_error=text_error if arguments.text else None,
+        consistent=consistent,
     ):
         records.append(record)
         gain = record["psnr"] - record["input_psnr"]
@@ -95,4 +111,43 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
         cells = [f"{summary[key]:.4f}" if key in summary else key for key in (before, after)]
         print(f"{title:10} {cells[0]:>10} {cells[1]:>10}")
     print(f"{'worst gain':10} {summary['worst_gain']:>+21.2f}")
+    if arguments.theta is not None:
+        print(
+            f"{'χ²/N':10} {summary['chi2']:>21.3f}   (the clear pictures: "
+            f"{summary['clean_chi2']:.3f}; 1 is as far off as noise is)"
+        )
+        print(
+            f"{'residual':10} {summary['residual']:>21.5f}   (the clear pictures: "
+            f"{summary['clean_residual']:.5f})"
+        )
     return 0
+
+
+def _consistency(
+    folder: Path, names: Sequence[str], physics: str | None, info: WeightsInfo | None
+) -> Callable[[str, Tensor, Tensor], dict[str, float]]:
+    """What compares an image with an observation by the physics and by theta of its name."""
+    from torch import Generator
+
+    from physgan.data.theta import load_theta
+    from physgan.errors import ThetaError
+    from physgan.evaluation.consistency import consistency
+    from physgan.recipes.build import build_degradation
+    from physgan.recipes.load import load_recipe, physics_of
+
+    files = {name: folder / f"{name}.safetensors" for name in names}
+    if missing := [path.name for path in files.values() if not path.is_file()]:
+        raise ThetaError(
+            f"folder '{folder}'",
+            expected="NAME.safetensors for each pair",
+            got=f"{len(missing)} missing, such as '{missing[0]}'",
+        )
+    spec = load_recipe(physics).physics if physics is not None else physics_of(info and info.recipe)
+    degradation = build_degradation(spec)
+    thetas = {name: load_theta(path) for name, path in files.items()}
+
+    def consistent(name: str, x: Tensor, y: Tensor) -> dict[str, float]:
+        generator = Generator().manual_seed(0)
+        return consistency(x, y, degradation, thetas[name], generator=generator)
+
+    return consistent

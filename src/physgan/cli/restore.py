@@ -11,6 +11,8 @@ from typing import Annotated
 
 import tyro
 
+from physgan.cli.weights import chosen_weights
+
 
 @dataclass
 class Arguments:
@@ -46,12 +48,6 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
     from physgan.errors import UsageError
 
-    if (arguments.task is None) == (arguments.weights is None):
-        raise UsageError(
-            "restorer",
-            expected="--task NAME or --weights FILE",
-            got="both" if arguments.task else "none",
-        )
     if not 0 <= arguments.strength <= 1:
         raise UsageError("--strength", expected="0 to 1", got=f"{arguments.strength:g}")
     if arguments.tile != "auto" and not (arguments.tile.isdecimal() and int(arguments.tile) > 0):
@@ -62,10 +58,10 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
         raise UsageError(
             "results that are there", expected="--skip-existing or --overwrite", got="both"
         )
-    return _restore(arguments)
+    return _restore(arguments, chosen_weights(arguments.task, arguments.weights))
 
 
-def _restore(arguments: Arguments) -> int:
+def _restore(arguments: Arguments, source: Path) -> int:
     from physgan.restore.files import plan, restore_files
 
     jobs, faults = plan(arguments.paths, arguments.output, recursive=arguments.recursive)
@@ -77,8 +73,7 @@ def _restore(arguments: Arguments) -> int:
         return 1 if faults else 0
     from physgan.restore.restorer import Restorer
 
-    source = arguments.task if arguments.task is not None else arguments.weights
-    restorer = Restorer.from_pretrained(source or "", device=arguments.device)
+    restorer = Restorer.from_pretrained(source, device=arguments.device)
     failed = 0
     outcomes = restore_files(
         restorer.fn,

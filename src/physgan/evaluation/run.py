@@ -27,6 +27,7 @@ def evaluate_pairs(
     how: Protocol,
     *,
     text_error: Callable[[Tensor, Tensor], float] | None = None,
+    consistent: Callable[[str, Tensor, Tensor], Mapping[str, float]] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Restores each observation and scores it.
 
@@ -36,10 +37,14 @@ def evaluate_pairs(
         how: the protocol.
         text_error: given an image and the clear one, both 1×C×H×W, how much of the text is read
             wrongly; left out where it is None.
+        consistent: given the name of a pair, an image and the observation, how well the one
+            explains the other; see `consistency`. Left out where it is None.
 
     Yields:
-        For each image `name`, `psnr`, `ssim`, `input_psnr`, `input_ssim`, `seconds`, and
-        `text_error` and `input_text_error` where they were asked for.
+        For each image `name`, `psnr`, `ssim`, `input_psnr`, `input_ssim`, `seconds`, and where they
+        were asked for `text_error` and `input_text_error`; `chi2` and `residual` of the restored
+        image, with `clean_chi2` and `clean_residual` of the clear one, which tell what the truth
+        gets.
 
     Raises:
         ImageError: a pair of sizes that do not belong together.
@@ -60,6 +65,10 @@ def evaluate_pairs(
         if text_error is not None:
             record["text_error"] = text_error(x_hat, pair.x)
             record["input_text_error"] = text_error(y, pair.x)
+        if consistent is not None:
+            record |= consistent(pair.name, x_hat, pair.y)
+            clean = consistent(pair.name, pair.x, pair.y)
+            record |= {f"clean_{name}": value for name, value in clean.items()}
         yield record | {"seconds": round(seconds, 4)}
 
 
@@ -72,8 +81,8 @@ def summarise(records: Sequence[Mapping[str, Any]], how: Protocol) -> dict[str, 
     if not records:
         raise ImageError("pairs to evaluate", expected="at least one", got="none")
     summary: dict[str, Any] = {"n": len(records), "protocol": how.described()}
-    wanted = ("psnr", "ssim", "text_error")
-    for name in [prefix + name for name in wanted for prefix in ("", "input_")]:
+    wanted = ("psnr", "ssim", "text_error", "chi2", "residual")
+    for name in [prefix + name for name in wanted for prefix in ("", "input_", "clean_")]:
         if name in records[0]:
             summary[name] = sum(record[name] for record in records) / len(records)
     summary["worst_gain"] = min(record["psnr"] - record["input_psnr"] for record in records)

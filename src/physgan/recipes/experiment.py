@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
 import platform
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -13,13 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from physgan.data.crops import CropStream, centre_crop
 from physgan.data.pairs import Pair, drawn_pairs, read_pairs
 from physgan.data.pictures import hold_out, open_pictures
 from physgan.errors import ImageError, RecipeError, TrainingError
-from physgan.files import write_text
+from physgan.files import replacing, write_text
 from physgan.metrics.ssim import WINDOW
 from physgan.physics.compose import Degradation
 from physgan.recipes.build import (
@@ -38,7 +41,8 @@ from physgan.training.loop import GENERATOR, Outcome, Plan, fit
 from physgan.training.state import MANIFEST
 from physgan.training.step import CLEAR, OBSERVATION
 from physgan.weights.card import card
-from physgan.weights.file import JSON, WeightsInfo, save_weights
+from physgan.weights.catalogue import SHIPPED, find_weights
+from physgan.weights.file import JSON, WeightsInfo, load_weights, save_weights
 
 _log = logging.getLogger("physgan")
 
@@ -46,6 +50,7 @@ RECIPE = "recipe.yaml"
 WEIGHTS = "weights.safetensors"
 CARD = "card.md"
 LOG = "log.jsonl"
+START = "start.safetensors"
 
 # What may change between two sittings of one run: where things lie, how long it lasts, how it is
 # carried out, and what the diagnosis of a run that fails advises.
@@ -112,7 +117,11 @@ def train_recipe(
     try_physics(degradation, **fits)
     pairs = _pairs(recipe.data, held, degradation, recipe.seed)
     plan = _plan(recipe, train.steps_per_epoch)
+    start = _start(recipe, folder, resume=resume)
+    began_from = _begin(networks[GENERATOR], start) if start is not None else {}
     _claim(folder, recipe, resume=resume)
+    if start is not None:
+        _keep(start, folder / START)
     if resume and not (folder / MANIFEST).exists():
         _log.info("no checkpoint in '%s': beginning anew", folder)
     _log.info(
@@ -124,7 +133,7 @@ def train_recipe(
     )
 
     def save(network: nn.Module, outcome: Outcome) -> None:
-        info = _info(recipe, network, outcome, len(train.indices))
+        info = _info(recipe, network, outcome, len(train.indices), _curve(folder), began_from)
         save_weights(folder / WEIGHTS, network.state_dict(), info)
         text = card(
             info,
@@ -156,6 +165,7 @@ def train_recipe(
         if not (folder / MANIFEST).exists():
             # There is nothing to go on with; the folder is free for another attempt.
             (folder / RECIPE).unlink(missing_ok=True)
+            (folder / START).unlink(missing_ok=True)
         raise
 
 
@@ -167,6 +177,9 @@ def _placed(recipe: Recipe) -> Recipe:
         data["train"] = str(Path(data["train"]).absolute())
     if data["pairs"] is not None:
         data["pairs"] = {k: str(Path(v).absolute()) for k, v in data["pairs"].items()}
+    start = raw["training"]["start"]
+    if start is not None and start not in SHIPPED and Path(start).exists():
+        raw["training"]["start"] = str(Path(start).absolute())
     return Recipe.model_validate(raw)
 
 
@@ -272,7 +285,8 @@ def _claim(folder: Path, recipe: Recipe, *, resume: bool) -> None:
             name
             for name in _differences(before, now)
             # The batch decides which crops a step takes, and so where the run stands in its data.
-            if name == "training.batch" or not name.startswith(_FREE)
+            # Where it began cannot be changed any more.
+            if name in ("training.batch", "training.start") or not name.startswith(_FREE)
         ]
         if differing:
             raise TrainingError(
@@ -310,21 +324,83 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str 
     return names
 
 
-def _info(recipe: Recipe, network: nn.Module, outcome: Outcome, pictures: int) -> WeightsInfo:
+def _start(recipe: Recipe, folder: Path, *, resume: bool) -> Path | None:
+    """The weights that the run begins from; when it goes on, its own copy of them."""
+    if recipe.training.start is None:
+        return None
+    copy = folder / START
+    return copy if resume and copy.is_file() else find_weights(recipe.training.start)
+
+
+def _begin(network: nn.Module, start: Path) -> dict[str, JSON]:
+    """Fills the generator with weights; returns what their header says of where they come from."""
+    info = load_weights(start, network=network)[1]
+    name = info.recipe.get("name", "") if isinstance(info.recipe, Mapping) else ""
+    return {
+        "name": name,
+        "sha256": hashlib.sha256(start.read_bytes()).hexdigest(),
+        "commit": info.commit,
+        "data": info.data,
+        "licence": info.licence,
+        "recipe": info.recipe,
+        **info.training,
+    }
+
+
+def _keep(start: Path, copy: Path) -> None:
+    """Copies what the run begins from, so that it can go on where the original has changed."""
+    if start != copy:
+        with replacing(copy) as beside:
+            shutil.copyfile(start, beside)
+
+
+def _curve(folder: Path, *, points: int = 40) -> list[JSON]:
+    """PSNR by step from the run's log, thinned evenly to at most `points` validations."""
+    if not (folder / LOG).exists():
+        return []
+    lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines if '"validation"' in line]
+    kept = records[:: -(-len(records) // points) or 1]
+    if records and kept[-1] is not records[-1]:
+        kept.append(records[-1])
+    return [{"step": r["step"], "psnr": r["psnr"] and round(r["psnr"], 3)} for r in kept]
+
+
+def _info(
+    recipe: Recipe,
+    network: nn.Module,
+    outcome: Outcome,
+    pictures: int,
+    curve: list[JSON],
+    began_from: Mapping[str, JSON],
+) -> WeightsInfo:
     raw = recipe.model_dump(mode="json", by_alias=True)
     # Where somebody keeps pictures is nobody else's business.
     raw["data"]["train"], raw["data"]["pairs"] = None, None
+    if began_from:
+        raw["training"]["start"] = Path(str(raw["training"]["start"])).name
     arguments = dict(recipe.generator.arguments)
     arguments |= {"channels": recipe.data.channels}
     if network.scale != 1:
         arguments |= {"scale": int(network.scale)}  # type: ignore[arg-type]
     measured: dict[str, JSON] = {
-        "protocol": "rgb, 8 bits, " + ("given pairs" if recipe.data.pairs else "held-out crops"),
-        "steps": outcome.step,
-        "hours": round(outcome.seconds / 3600, 3),
-        "machine": f"{platform.machine()}, {platform.system()}",
+        "set": "given pairs" if recipe.data.pairs else "held-out crops",
+        "protocol": "rgb, 8 bits",
         **{k: round(v, 4) for k, v in outcome.measured.items() if math.isfinite(v)},
     }
+    training: dict[str, JSON] = {
+        "steps": outcome.step,
+        "hours": round(outcome.seconds / 3600, 3),
+        "seed": recipe.seed,
+        "machine": f"{platform.machine()}, {platform.system()}, {torch.get_num_threads()} threads",
+        "curve": curve,
+    }
+    licence = recipe.data.licence
+    if began_from:
+        training["began_from"] = began_from
+        if began_from["licence"] != licence:
+            # What it began from binds what it became.
+            licence = f"{licence}; begun from weights of licence: {began_from['licence']}"
     # Of foreign code the name remains; where it lay is nobody else's business either.
     place, colon, attribute = recipe.generator.name.rpartition(":")
     raw["generator"]["name"] = name = f"{Path(place).name}{colon}{attribute}"
@@ -336,8 +412,9 @@ def _info(recipe: Recipe, network: nn.Module, outcome: Outcome, pictures: int) -
         recipe=raw,
         commit=_commit(),
         data=f"{pictures} clear pictures or crops, licence: {recipe.data.licence}",
-        licence=recipe.data.licence,
-        measured=measured,
+        licence=licence,
+        measured=measured if outcome.measured else [],
+        training=training,
     )
 
 

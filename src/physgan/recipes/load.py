@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from physgan.errors import RecipeError, nearest
-from physgan.recipes.schema import Recipe
+from physgan.recipes.schema import Physics, Recipe
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -117,6 +117,30 @@ def parse_recipe(
     for name, value in _pairs(overrides):
         _set(raw, name.split("."), value)
     return validated(Recipe, raw, origin=f"recipe '{origin}'")
+
+
+def physics_of(header: object) -> Physics:
+    """The physics in the recipe that a weights file carries, if it names nothing but physgan's own.
+
+    Raises:
+        RecipeError: there is none, it is of another version, or it names foreign code, which a
+            header alone never runs.
+    """
+    origin = "the recipe in the weights"
+    remedy = "Name a recipe with that physics: --physics RECIPE."
+    raw = header.get("physics") if isinstance(header, Mapping) else None
+    if not isinstance(raw, Mapping):
+        raise RecipeError(origin, expected="its physics", got="none", remedy=remedy)
+    physics = validated(Physics, raw, origin=origin)
+    parts = [part for stage in physics.stages.values() for part in (stage.operator, stage.sampler)]
+    if foreign := [part.name for part in (*parts, *physics.sensor) if ":" in part.name]:
+        raise RecipeError(
+            origin,
+            expected="parts that physgan knows",
+            got=f"foreign code, '{foreign[0]}'",
+            remedy=remedy,
+        )
+    return physics
 
 
 def placed(raw: Any, folder: Path) -> Any:

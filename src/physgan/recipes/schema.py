@@ -174,8 +174,15 @@ class Training(Strict):
     batch: PositiveInt = Field(8, description="Crops in one step.")
     schedule: Schedule = Field(description="How long.")
     ema: float = Field(0.999, ge=0, lt=1, description="Decay of the weights' moving average.")
-    precision: Literal["fp32", "bf16"] = Field(
-        "bf16", description="Of the networks' forward and backward passes; physics stays in fp32."
+    start: str | None = Field(
+        None,
+        description="Weights that the generator begins from: a shipped name, a file, or the "
+        "folder of a run.",
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="Of the networks' forward and backward passes; physics stays in fp32. auto: "
+        "bf16 where the device has units for it, fp32 elsewhere.",
     )
     compile: bool = Field(False, description="Compile the networks; pays off on long runs.")
     log_every: PositiveInt = Field(20, description="Steps between two lines of the log.")

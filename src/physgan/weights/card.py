@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from physgan.weights.file import JSON, WeightsInfo
+from safetensors import safe_open
+
+from physgan.weights.file import JSON, WeightsInfo, read_info
 
 
 def card(info: WeightsInfo, *, title: str, parameters: int, size: int) -> str:
@@ -38,27 +42,52 @@ def card(info: WeightsInfo, *, title: str, parameters: int, size: int) -> str:
         _table(["", ""], [[name, _cell(value)] for name, value in facts.items()]),
         "## Measured",
         _measured(info.measured),
+        *_history(info.training),
         "## Recipe",
         f"```json\n{recipe}\n```",
     ]
     return "\n\n".join(parts) + "\n"
 
 
+def card_of(path: Path, *, title: str) -> str:
+    """The card of a weights file.
+
+    Raises:
+        WeightsError: the file is broken or not ours.
+    """
+    info = read_info(path)
+    with safe_open(path, framework="pt", device="cpu") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    parameters = sum(math.prod(shape) for shape in shapes)
+    return card(info, title=title, parameters=parameters, size=path.stat().st_size)
+
+
 def _effort(info: WeightsInfo) -> dict[str, JSON]:
-    """Steps, hours and seed of the training, where the recipe or the measurements state them."""
-    sources: list[Mapping[str, JSON]] = []
-    if isinstance(info.measured, Mapping):
-        sources.append(info.measured)
-    if isinstance(info.recipe, Mapping):
-        training = info.recipe.get("training")
-        sources += [training] if isinstance(training, Mapping) else []
-        sources.append(info.recipe)
-    # Done before planned: a run that was stopped early has made fewer steps than its recipe says.
+    """Steps, hours, seed and machine of the training, as far as the header states them."""
     return {
-        name.capitalize(): next(source[name] for source in sources if name in source)
-        for name in ("steps", "hours", "seed")
-        if any(name in source for source in sources)
+        name.capitalize(): info.training[name]
+        for name in ("steps", "hours", "seed", "machine")
+        if name in info.training
     }
+
+
+def _history(training: Mapping[str, JSON]) -> list[str]:
+    """The learning curve, and what came before: a section for each, where there are any."""
+    parts: list[str] = []
+    curve = training.get("curve")
+    if isinstance(curve, Sequence) and curve:
+        parts += ["## Learning curve", _measured(curve)]
+    rows: list[JSON] = []
+    earlier = training.get("began_from")
+    while isinstance(earlier, Mapping):
+        rows.append({name: earlier[name] for name in _EARLIER if name in earlier})
+        earlier = earlier.get("began_from")
+    if rows:
+        parts += ["## Began from the weights of earlier runs, the last first", _measured(rows)]
+    return parts
+
+
+_EARLIER = ("name", "steps", "hours", "seed", "commit", "sha256")
 
 
 def _measured(measured: Sequence[JSON] | Mapping[str, JSON]) -> str:

@@ -10,7 +10,16 @@ from types import MappingProxyType
 
 from physgan.errors import WeightsError, nearest
 
-SHIPPED: Mapping[str, str] = MappingProxyType({})
+_FOLDER = Path(str(resources.files("physgan.weights"))) / "shipped"
+
+
+def _read_sums() -> dict[str, str]:
+    lines = (_FOLDER / "SHA256SUMS").read_text(encoding="ascii").splitlines()
+    pairs = [line.split() for line in lines]
+    return {name.removesuffix(".safetensors"): digest for digest, name in pairs}
+
+
+SHIPPED: Mapping[str, str] = MappingProxyType(_read_sums())
 """Name of a task -> SHA-256 of its file `NAME.safetensors` in `weights/shipped`."""
 
 
@@ -27,7 +36,7 @@ def shipped_file(name: str) -> Path:
             got=repr(name),
             remedy=nearest(name, SHIPPED) if SHIPPED else "Name a weights file instead.",
         )
-    path = Path(str(resources.files("physgan.weights"))) / "shipped" / f"{name}.safetensors"
+    path = _FOLDER / f"{name}.safetensors"
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != SHIPPED[name]:
         raise WeightsError(
             f"shipped weights '{name}'",
@@ -44,6 +53,8 @@ def find_weights(source: str | Path) -> Path:
     Raises:
         WeightsError: none of them.
     """
+    if str(source) in SHIPPED and not isinstance(source, Path):
+        return shipped_file(str(source))
     path = Path(source)
     if path.is_file():
         return path

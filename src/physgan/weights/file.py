@@ -43,6 +43,8 @@ class WeightsInfo:
         data: what it was trained on, in words.
         licence: of the weights, which the data may restrict.
         measured: numbers with the protocol that made them: one mapping, or one for each test.
+        training: what it took: `steps`, `hours`, `seed`, `machine`, the learning `curve`, and
+            under `began_from` the same of the weights that it began from. Older files lack it.
         format_version: of the header.
     """
 
@@ -55,6 +57,7 @@ class WeightsInfo:
     data: str
     licence: str
     measured: Sequence[JSON] | Mapping[str, JSON]
+    training: Mapping[str, JSON] = dataclasses.field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
 
@@ -68,6 +71,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "data": (str,),
     "licence": (str,),
     "measured": (list, dict),
+    "training": (dict,),
     "format_version": (int,),
 }
 
@@ -209,7 +213,8 @@ def _parse(header: Mapping[str, str], *, where: str) -> WeightsInfo:
             if version > FORMAT_VERSION
             else "",
         )
-    return WeightsInfo(**{name: _value(header, name, where) for name in _TYPES})
+    names = _TYPES.keys() - ({"training"} - header.keys())
+    return WeightsInfo(**{name: _value(header, name, where) for name in names})
 
 
 def _value(header: Mapping[str, str], name: str, where: str) -> Any:

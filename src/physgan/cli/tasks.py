@@ -1,0 +1,78 @@
+"""`physgan tasks`: the shipped weights, what they do, how well, and under which licence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from physgan.weights.file import WeightsInfo
+
+
+@dataclass
+class Arguments:
+    """List the shipped weights, or show the card of one."""
+
+    task: Annotated[str | None, tyro.conf.Positional] = None
+    """Show the whole card of this one."""
+    json: bool = False
+    """Print one line of JSON for each task."""
+
+
+def run(arguments: Arguments, overrides: Sequence[str]) -> int:
+    """Carries the command out; returns the exit status."""
+    from physgan.cli.weights import chosen_weights
+    from physgan.weights.card import card_of
+    from physgan.weights.catalogue import SHIPPED
+    from physgan.weights.file import read_info
+
+    if arguments.task is not None and not arguments.json:
+        print(card_of(chosen_weights(arguments.task, None), title=arguments.task), end="")
+        return 0
+    for name in [arguments.task] if arguments.task is not None else sorted(SHIPPED):
+        path = chosen_weights(name, None)
+        info = read_info(path)
+        if arguments.json:
+            print(json.dumps(_record(name, info), ensure_ascii=False))
+            continue
+        print(f"{name}  {_described(info)}")
+        print(f"    {path.stat().st_size / 1e6:.1f} MB, licence: {info.licence}")
+        for line in _numbers(info):
+            print(f"    {line}")
+    return 0
+
+
+def _record(name: str, info: WeightsInfo) -> dict[str, Any]:
+    return {
+        "task": name,
+        "description": _described(info),
+        "channels": info.channels,
+        "scale": info.scale,
+        "licence": info.licence,
+        "measured": info.measured,
+        "training": {k: v for k, v in info.training.items() if k not in ("curve", "began_from")},
+    }
+
+
+def _described(info: WeightsInfo) -> str:
+    description = info.recipe.get("description", "") if isinstance(info.recipe, dict) else ""
+    return str(description)
+
+
+def _numbers(info: WeightsInfo) -> list[str]:
+    """A line for each test: input and result."""
+    rows = info.measured if isinstance(info.measured, list) else [info.measured]
+    lines = []
+    for row in rows:
+        if not isinstance(row, dict) or "psnr" not in row:
+            continue
+        line = f"{row.get('set', '')}, {row.get('protocol', '')}: "
+        line += f"{row['input_psnr']:.2f} -> {row['psnr']:.2f} dB"
+        if "text_error" in row:
+            line += f", text error {row['input_text_error']:.2f} -> {row['text_error']:.2f}"
+        lines.append(line)
+    return lines

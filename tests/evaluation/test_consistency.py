@@ -1,0 +1,134 @@
+"""The residual of the physics in units of noise: 1 for the truth, whatever the sensor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from physgan.cli import main
+from physgan.data.synthesis import synthesise
+from physgan.data.theta import save_theta
+from physgan.evaluation.consistency import FILE_STEP, consistency
+from physgan.physics.blur import Blur, DiscKernels
+from physgan.physics.compose import Degradation, Stage
+from physgan.physics.sensor import Clip, Noise, Round, SensorChain
+from physgan.types import Sensor, Theta
+from tests.restore.small import small_weights
+from tests.training.tiny import write_picture, write_recipe
+
+
+class Photons:
+    """Noise that grows with the signal, as a camera's own stage may have it."""
+
+    def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
+        return {}
+
+    def __call__(self, y: Tensor, theta: Theta, *, generator: Generator) -> Tensor:
+        return y + 0.1 * y.sqrt() * torch.randn(y.shape, generator=generator)
+
+
+def degradation(*sensor: Sensor) -> Degradation:
+    return Degradation({"blur": Stage(Blur(), DiscKernels((2.0, 2.0)))}, SensorChain(sensor))
+
+
+def page(seed: int = 0) -> Tensor:
+    """Mostly white with black in it, so that half of the noise is clipped."""
+    generator = Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, 40, 40, generator=generator) > 0.3
+    return F.interpolate(coarse.float(), (80, 80))
+
+
+def observed(x: Tensor, chain: Degradation) -> tuple[Tensor, dict[str, dict[str, Tensor]]]:
+    batch = synthesise(x, chain, generator=Generator().manual_seed(1))
+    y = batch.y.clamp(0, 1).mul(255).round() / 255  # what a file keeps
+    return y, {name: dict(part) for name, part in batch.theta.items()}
+
+
+@pytest.mark.parametrize(
+    "sensor",
+    [
+        [Noise((0.05, 0.05)), Clip(), Round()],
+        [Noise((0.01, 0.01)), Clip()],
+        [Noise((0.2, 0.2)), Clip(), Round(4)],
+        [Photons(), Clip()],
+    ],
+)
+def test_the_truth_is_as_far_off_as_noise(sensor: list[Sensor]) -> None:
+    chain = degradation(*sensor)
+    y, theta = observed(page(), chain)
+    told = consistency(page(), y, chain, theta, generator=Generator().manual_seed(2))
+    assert told["chi2"] == pytest.approx(1, abs=0.05)
+    assert told["residual"] == pytest.approx(
+        float((chain.operator(page(), theta) - y).square().mean()) ** 0.5
+    )
+
+
+def test_what_explains_less_is_further_off() -> None:
+    chain = degradation(Noise((0.02, 0.02)), Clip(), Round())
+    y, theta = observed(page(), chain)
+
+    def chi2(x: Tensor) -> float:
+        return consistency(x, y, chain, theta, generator=Generator().manual_seed(2))["chi2"]
+
+    assert chi2(y) > 5  # the observation itself, blurred once more
+    assert chi2(page(seed=1)) > 100
+    # One that moves by a quarter of the noise, everywhere and after the blur, adds its square.
+    assert chi2(page() * 0.995) > chi2(page())
+
+
+def test_without_noise_rounding_stands_for_it() -> None:
+    chain = degradation()
+    y, theta = observed(page(), chain)
+    told = consistency(page(), y, chain, theta, generator=Generator().manual_seed(2))
+    assert told["residual"] <= FILE_STEP / 2
+    assert told["chi2"] < 1.1
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Path:
+    """Two pairs with theta, weights, and the recipe whose physics made them."""
+    write_recipe(tmp_path)
+    for folder in ("x", "y", "theta"):
+        (tmp_path / folder).mkdir()
+    chain = degradation(Noise((0.05, 0.05)), Clip(), Round())
+    for name in ("a", "b"):
+        y, theta = observed(page(), chain)
+        write_picture(tmp_path / "x" / f"{name}.png", page()[0])
+        write_picture(tmp_path / "y" / f"{name}.png", y[0])
+        save_theta(tmp_path / "theta" / f"{name}.safetensors", theta)
+    small_weights(tmp_path / "w.safetensors")
+    return tmp_path
+
+
+def evaluate(ground: Path, *more: str) -> int:
+    folders = ["--degraded", str(ground / "y"), "--clean", str(ground / "x")]
+    folders += ["--theta", str(ground / "theta"), "--output", str(ground / "e")]
+    weights = ["--weights", str(ground / "w.safetensors"), "--device", "cpu"]
+    return main(["evaluate", *folders, *weights, *more])
+
+
+def test_the_command_tells_how_consistent_results_are(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(ground, "--physics", str(ground / "tiny.yaml")) == 0
+    assert "χ²/N" in capsys.readouterr().out
+    summary = json.loads((ground / "e" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["clean_chi2"] == pytest.approx(1, abs=0.05)
+    assert summary["chi2"] > 1.5
+    lines = (ground / "e" / "per_image.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {"chi2", "residual", "clean_chi2", "clean_residual"} <= json.loads(lines[0]).keys()
+
+
+def test_what_the_command_refuses(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # These weights carry no recipe.
+    assert evaluate(ground) == 2
+    assert "--physics RECIPE" in capsys.readouterr().err
+    (ground / "theta" / "b.safetensors").unlink()
+    assert evaluate(ground, "--physics", str(ground / "tiny.yaml")) == 1
+    assert "1 missing, such as 'b.safetensors'" in capsys.readouterr().err
+    assert not (ground / "e").exists()

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from physgan.cli.weights import chosen_weights
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from physgan.restore.files import Outcome
 
 
 @dataclass
@@ -74,37 +80,76 @@ def _restore(arguments: Arguments, source: Path) -> int:
     from physgan.restore.restorer import Restorer
 
     restorer = Restorer.from_pretrained(source, device=arguments.device)
+    if arguments.task is not None and restorer.info is not None:
+        licence = f"weights '{arguments.task}', licence: {restorer.info.licence}"
+        print(f"physgan: {licence}", file=sys.stderr)
     failed = 0
-    outcomes = restore_files(
-        restorer.fn,
-        jobs,
-        strength=arguments.strength,
-        tile=None if arguments.tile == "auto" else int(arguments.tile),
-        skip_existing=arguments.skip_existing,
-        overwrite=arguments.overwrite,
-    )
-    for number, outcome in enumerate(outcomes, start=1):
-        if arguments.json:
-            record = {
-                "source": str(outcome.source),
-                "target": str(outcome.target),
-                "status": outcome.status,
-                "seconds": round(outcome.seconds, 3),
-            }
-            if outcome.error is not None:
-                record["error"] = str(outcome.error)
-            print(json.dumps(record), flush=True)
-        elif outcome.error is None:
-            print(
-                f"[{number}/{len(jobs)}] {outcome.target}: {outcome.status}"
-                + (f" in {outcome.seconds:.1f} s" if outcome.seconds else ""),
-                file=sys.stderr,
-                flush=True,
-            )
-        if outcome.error is not None:
-            failed += 1
-            print(f"physgan: {outcome.error}", file=sys.stderr, flush=True)
+    with _bar(len(jobs)) as bar:
+        outcomes = restore_files(
+            restorer.fn,
+            jobs,
+            strength=arguments.strength,
+            tile=None if arguments.tile == "auto" else int(arguments.tile),
+            skip_existing=arguments.skip_existing,
+            overwrite=arguments.overwrite,
+            progress=bar.within,
+        )
+        for number, outcome in enumerate(outcomes, start=1):
+            bar.done(number)
+            _tell(outcome, f"[{number}/{len(jobs)}]", arguments.json)
+            failed += outcome.error is not None
     return 1 if failed or faults else 0
+
+
+def _tell(outcome: Outcome, place: str, as_json: bool) -> None:
+    if as_json:
+        record = {
+            "source": str(outcome.source),
+            "target": str(outcome.target),
+            "status": outcome.status,
+            "seconds": round(outcome.seconds, 3),
+        }
+        if outcome.error is not None:
+            record["error"] = str(outcome.error)
+        print(json.dumps(record), flush=True)
+    elif outcome.error is None:
+        took = f" in {outcome.seconds:.1f} s" if outcome.seconds else ""
+        print(f"{place} {outcome.target}: {outcome.status}{took}", file=sys.stderr, flush=True)
+    if outcome.error is not None:
+        print(f"physgan: {outcome.error}", file=sys.stderr, flush=True)
+
+
+class _Bar:
+    """Progress over all pictures, of which the one at hand counts by its share."""
+
+    def __init__(self, progress: Progress | None, jobs: int) -> None:
+        self._progress, self._finished = progress, 0
+        self._task = progress.add_task("restoring", total=jobs) if progress is not None else None
+
+    def within(self, share: float) -> None:
+        self._show(self._finished + share)
+
+    def done(self, number: int) -> None:
+        self._finished = number
+        self._show(number)
+
+    def _show(self, completed: float) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=completed)
+
+
+@contextmanager
+def _bar(jobs: int) -> Iterator[_Bar]:
+    """A bar on stderr where that is a terminal; elsewhere the lines of the outcomes do."""
+    if not sys.stderr.isatty():
+        yield _Bar(None, jobs)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield _Bar(progress, jobs)
 
 
 def _tell_fault(fault: Exception, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import stat
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,6 +70,10 @@ def check_file(path: Path, *, expected: str) -> bytes:
         ImageError: there is no such file, it is a folder, empty, or may not be read.
     """
     try:
+        # Opening a pipe would wait for who writes to it.
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise unfit(path, expected=expected, got="a pipe, a socket or a device")
         with path.open("rb") as file:
             head = file.read(64)
     except OSError as error:

@@ -5,8 +5,11 @@ A fault in one picture never costs another its result: it is an outcome beside t
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,18 +59,19 @@ def plan(
     jobs: list[Job] = []
     faults: list[ImageError] = []
     for path in paths:
-        if path.is_dir():
-            found, stray = _pictures_in(path, output, recursive=recursive)
-            faults += [_stray(file) for file in stray]
-            if not found:
-                faults.append(_empty(path, recursive=recursive))
-            jobs += [Job(file, output / file.relative_to(path)) for file in found]
-        elif path.exists():
+        try:
+            folder = stat.S_ISDIR(path.stat().st_mode)
+        except (OSError, ValueError) as error:
+            faults.append(_unreachable(path, error))
+            continue
+        if not folder:
             jobs.append(Job(path, output / path.name))
-        else:
-            faults.append(
-                ImageError(f"picture '{path}'", expected="a file or a folder", got="nothing there")
-            )
+            continue
+        found, stray = _pictures_in(path, output, recursive=recursive, unread=faults.append)
+        faults += [_stray(file) for file in stray]
+        if not found:
+            faults.append(_empty(path, recursive=recursive))
+        jobs += [Job(file, output / file.relative_to(path)) for file in found]
     return _without_clashes(jobs, faults)
 
 
@@ -79,6 +83,7 @@ def restore_files(
     tile: int | None = None,
     skip_existing: bool = False,
     overwrite: bool = False,
+    progress: Callable[[float], object] | None = None,
 ) -> Iterator[Outcome]:
     """Restores pictures one by one and tells what became of each.
 
@@ -89,6 +94,7 @@ def restore_files(
         tile: see `restore_page`.
         skip_existing: leaves jobs alone whose target is there.
         overwrite: replaces targets that are there. Without either they are a fault.
+        progress: told now and then what share of the picture at hand is done.
 
     Yields:
         One outcome for each job, in order.
@@ -106,7 +112,9 @@ def restore_files(
                     got="one",
                     remedy="Replace it with --overwrite, leave it with --skip-existing.",
                 )
-            restore_file(fn, job.source, job.target, strength=strength, tile=tile)
+            restore_file(
+                fn, job.source, job.target, strength=strength, tile=tile, progress=progress
+            )
         except PhysganError as error:
             yield Outcome(job.source, job.target, "failed", time.monotonic() - began, error)
         else:
@@ -114,7 +122,13 @@ def restore_files(
 
 
 def restore_file(
-    fn: RestoreFn, source: Path, target: Path, *, strength: float = 1.0, tile: int | None = None
+    fn: RestoreFn,
+    source: Path,
+    target: Path,
+    *,
+    strength: float = 1.0,
+    tile: int | None = None,
+    progress: Callable[[float], object] | None = None,
 ) -> None:
     """Restores one picture file: all of its pages, with all of its metadata.
 
@@ -124,29 +138,55 @@ def restore_file(
         ImageError: the source cannot be read, or the target cannot be written or hold it.
     """
     picture = read_picture(source)
-    pages = tuple(restore_page(fn, page, strength=strength, tile=tile) for page in picture.pages)
+    pages = []
+    for done, page in enumerate(picture.pages):
+
+        def told(share: float, done: int = done) -> None:
+            if progress is not None:
+                progress((done + share) / len(picture.pages))
+
+        pages.append(restore_page(fn, page, strength=strength, tile=tile, progress=told))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ImageError(
             f"result '{target}'", expected="a folder that can be written", got=str(error)
         ) from None
-    write_picture(target, replace(picture, pages=pages))
+    write_picture(target, replace(picture, pages=tuple(pages)))
 
 
-def _pictures_in(folder: Path, output: Path, *, recursive: bool) -> tuple[list[Path], list[Path]]:
-    """Picture files of a folder and other files in it, sorted; results of earlier runs left out."""
+def _pictures_in(
+    folder: Path, output: Path, *, recursive: bool, unread: Callable[[ImageError], object]
+) -> tuple[list[Path], list[Path]]:
+    """Picture files of a folder and other files in it, sorted; results of earlier runs left out.
+
+    Links that lead nowhere count as files, so that they are told of; `unread` is given a fault for
+    each folder that may not be looked into.
+    """
     inside = output.resolve()
-    files = [
-        path
-        for path in (folder.rglob("*") if recursive else folder.iterdir())
-        if path.is_file()
-        and not path.name.startswith(".")
-        and not (inside != folder.resolve() and path.resolve().is_relative_to(inside))
-    ]
+
+    def refused(error: OSError) -> None:
+        unread(_unreachable(Path(error.filename), error))
+
+    files: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=refused):
+        if not recursive:
+            folders.clear()
+        files += [Path(place, name) for name in names if not name.startswith(".")]
+    if inside != folder.resolve():
+        files = [path for path in files if not path.resolve().is_relative_to(inside)]
     files.sort(key=lambda path: path.relative_to(folder).as_posix())
     pictures = [path for path in files if path.suffix.lower() in KINDS]
     return pictures, [path for path in files if path.suffix.lower() not in KINDS]
+
+
+def _unreachable(path: Path, error: OSError | ValueError) -> ImageError:
+    number = error.errno if isinstance(error, OSError) else None
+    got = {
+        errno.ENOENT: "nothing there",
+        errno.EACCES: "one that may not be looked at",
+    }.get(number or 0, (error.strerror if isinstance(error, OSError) else None) or str(error))
+    return ImageError(f"picture '{path}'", expected="a file or a folder", got=got)
 
 
 def _without_clashes(

@@ -7,6 +7,8 @@ bounded receptive field alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from physgan.errors import ShapeError
@@ -14,7 +16,13 @@ from physgan.restore.whole import check_images, padded, restore_padded
 from physgan.types import RestoreFn
 
 
-def restore_tiled(fn: RestoreFn, y: Tensor, *, tile: int) -> Tensor:
+def restore_tiled(
+    fn: RestoreFn,
+    y: Tensor,
+    *,
+    tile: int,
+    progress: Callable[[float], object] | None = None,
+) -> Tensor:
     """Restores images of any size in tiles, without gradients; equal to `restore_whole`.
 
     Args:
@@ -22,6 +30,7 @@ def restore_tiled(fn: RestoreFn, y: Tensor, *, tile: int) -> Tensor:
         y: N×C×h×w in [0, 1], floating, on any device.
         tile: side of a tile without its margin, in pixels of `y`; rounded up to a multiple of
             `fn.multiple_of`.
+        progress: told after each tile what share of the image is done.
 
     Returns:
         N×C×(scale·h)×(scale·w) on the device of `y`, clamped to [0, 1].
@@ -61,6 +70,8 @@ def restore_tiled(fn: RestoreFn, y: Tensor, *, tile: int) -> Tensor:
                 scale * (left - before) : scale * (right - before),
             ]
             result[:, :, scale * top : scale * bottom, scale * left : scale * right] = inner
+            if progress is not None:
+                progress((top * columns + (bottom - top) * right) / (rows * columns))
     return result[:, :, : scale * height, : scale * width].clamp_(0, 1)
 
 

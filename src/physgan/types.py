@@ -7,7 +7,7 @@ Images are float32 tensors N×C×H×W in [0, 1] wherever one room hands them to 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -34,6 +34,30 @@ class Operator(Protocol):
     """How many times larger `x` is than `H(x, theta)`: 1 unless the physics takes samples away."""
 
     def __call__(self, x: Tensor, theta: Theta, /) -> Tensor: ...
+
+
+Part: TypeAlias = Literal["number", "map", "kernel"]
+"""What a parameter is to the picture, which decides what becomes of it where that is cut or turned.
+
+`number`: per image, N or N×C; the place does not matter. `map`: N×*×H×W, a value for each pixel of
+what the operator is given. `kernel`: N×k×l or N×*×k×l about its centre, mirrored and turned with
+the picture, the same at every place.
+"""
+
+
+@runtime_checkable
+class Following(Protocol):
+    """An operator whose theta can follow its image through cuts, flips and turns."""
+
+    scale: int
+    parts: Mapping[str, Part]
+    """What each parameter is."""
+
+    def __call__(self, x: Tensor, theta: Theta, /) -> Tensor: ...
+
+    def margin(self, theta: Theta, /) -> int:
+        """How many pixels of `x` beyond its own place a result depends on; 0: pointwise."""
+        ...
 
 
 @runtime_checkable

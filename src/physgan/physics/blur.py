@@ -12,6 +12,8 @@ Conventions, pinned by tests:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -21,7 +23,7 @@ from torch.nn import functional as F
 from physgan.errors import ShapeError, ThetaError, nearest
 from physgan.physics.checks import check_range, parameter
 from physgan.physics.draw import uniform
-from physgan.types import Theta
+from physgan.types import Part, Theta
 
 Boundary: TypeAlias = Literal["reflect", "replicate", "circular", "zero"]
 
@@ -79,6 +81,7 @@ class Blur:
     """The operator `blur` with its boundary; theta: `kernel` N×k×l."""
 
     scale = 1
+    parts: Mapping[str, Part] = MappingProxyType({"kernel": "kernel"})
 
     def __init__(self, boundary: Boundary = "reflect") -> None:
         _check_boundary(boundary)
@@ -86,6 +89,10 @@ class Blur:
 
     def __call__(self, x: Tensor, theta: Theta) -> Tensor:
         return blur(x, parameter(theta, "kernel", of="blur"), boundary=self.boundary)
+
+    def margin(self, theta: Theta) -> int:
+        """Half of the kernel's longer side."""
+        return max(parameter(theta, "kernel", of="blur").shape[-2:]) // 2
 
 
 class DiscKernels:

@@ -6,13 +6,16 @@ in [0, 1] of the scene's greatest, beta the optical thickness at that greatest d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import torch
 from torch import Generator, Tensor
 
 from physgan.errors import ShapeError, ThetaError
 from physgan.physics.checks import check_range, parameter
 from physgan.physics.draw import smooth_field, uniform
-from physgan.types import Theta
+from physgan.types import Part, Theta
 
 
 def haze(x: Tensor, transmission: Tensor, airlight: Tensor) -> Tensor:
@@ -57,10 +60,15 @@ class Haze:
     """The operator `haze`; theta: `transmission` N×1×H×W and `airlight` N×C."""
 
     scale = 1
+    parts: Mapping[str, Part] = MappingProxyType({"transmission": "map", "airlight": "number"})
 
     def __call__(self, x: Tensor, theta: Theta) -> Tensor:
         transmission = parameter(theta, "transmission", of="haze")
         return haze(x, transmission, parameter(theta, "airlight", of="haze"))
+
+    def margin(self, theta: Theta) -> int:
+        """0: every pixel for itself."""
+        return 0
 
 
 class DrawnHaze:

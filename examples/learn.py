@@ -13,13 +13,13 @@ import shutil
 import sys
 from pathlib import Path
 
-import pyvips
 import skimage.data
 import torch
 from torch import Generator, Tensor
 
 from physgan.data.synthesis import synthesise
 from physgan.images.read import read_8bit
+from physgan.images.write import write_8bit
 from physgan.metrics.psnr import psnr
 from physgan.metrics.quantise import to_8bit
 from physgan.recipes.build import build_degradation
@@ -35,8 +35,7 @@ STEPS = 240
 
 def save(path: Path, image: Tensor) -> None:
     """Writes 1×3×H×W in [0, 1] as an 8-bit picture."""
-    pixels = image[0].mul(255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous()
-    pyvips.Image.new_from_array(pixels.numpy()).write_to_file(str(path))
+    write_8bit(path, image[0].mul(255).round().clamp(0, 255).to(torch.uint8))
 
 
 class Told:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pyvips
@@ -123,3 +126,30 @@ def test_a_failed_result_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(RuntimeError):
         restore_file(Breaks(), tmp_path / "a.png", tmp_path / "out" / "a.png")
     assert not (tmp_path / "out").exists()
+
+
+def test_progress_goes_over_all_pages(tmp_path: Path) -> None:
+    pages = [pyvips.Image.black(6, 5, bands=3).cast("uchar") for _ in range(4)]
+    whole = pyvips.Image.arrayjoin(pages, across=1).copy(interpretation="srgb")
+    whole.set_type(pyvips.GValue.gint_type, "page-height", 5)
+    whole.write_to_file(str(tmp_path / "pages.tif"))
+    shares: list[float] = []
+    restore_file(Inverts(), tmp_path / "pages.tif", tmp_path / "o.tif", progress=shares.append)
+    assert shares == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_a_folder_that_may_not_be_looked_into_is_told(
+    ground: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def refusing(path: str) -> Any:
+        if Path(path).name == "deep":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    jobs, faults = plan([ground / "in"], ground / "out", recursive=True)
+    assert "deep/b.png" not in names(jobs, ground / "out")
+    assert len(jobs) == 3
+    assert any("deep" in str(f) and "may not be looked at" in str(f) for f in faults)

@@ -73,3 +73,14 @@ def test_channels_that_fit_nothing_are_refused() -> None:
         restore_images(Inverts(), torch.zeros(1, 5, 8, 8))
     with pytest.raises(ShapeError, match="N×3×h×w"):
         restore_images(Inverts(), torch.zeros(3, 8, 8))
+
+
+@pytest.mark.parametrize(("network", "image"), [(3, 3), (3, 1), (1, 3), (1, 1)])
+def test_progress_rises_to_the_whole(network: int, image: int) -> None:
+    shares: list[float] = []
+    y = torch.rand(1, image, 50, 70)
+    restore_images(Inverts(channels=network), y, tile=16, progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[0] > 0
+    assert shares[-1] == pytest.approx(1)
+    assert len(shares) == 4 * 5 * (3 if (network, image) == (1, 3) else 1)

@@ -87,6 +87,28 @@ def write_picture(path: Path, picture: Picture) -> None:
         raise _unwritten(path, error.strerror or str(error)) from None
 
 
+def write_8bit(path: Path, pixels: Tensor) -> None:
+    """Writes uint8 pixels, C×H×W of 1 (grey) or 3 (colour) channels, as a picture of 8 bits.
+
+    The counterpart of `read_8bit`; the suffix chooses the kind of file. Whole or not at all.
+
+    Raises:
+        ImageError: the file cannot be written, or pyvips is not installed.
+    """
+    vips = require_vips(path)
+    channels, height, width = pixels.shape
+    rows = pixels.permute(1, 2, 0).contiguous().numpy()
+    image = vips.Image.new_from_memory(rows.tobytes(), width, height, channels, "uchar")
+    image = image.copy(interpretation="b-w" if channels == 1 else "srgb")
+    try:
+        with replacing(path) as beside:
+            beside.write_bytes(image.write_to_buffer(path.suffix))
+    except vips.Error as error:
+        raise _unwritten(path, reason(error) or "a fault of libvips") from None
+    except OSError as error:
+        raise _unwritten(path, error.strerror or str(error)) from None
+
+
 def check_pages(picture: Picture) -> None:
     """Makes sure that a picture's pages are of one size and as its form says.
 

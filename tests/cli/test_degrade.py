@@ -1,0 +1,155 @@
+"""`physgan degrade`: pairs, theta and a manifest that makes the same pairs again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from physgan.cli import main
+from physgan.data.pairs import read_pairs
+from physgan.data.theta import load_theta
+from physgan.images.read import read_8bit
+from physgan.recipes.build import build_degradation
+from physgan.recipes.load import load_recipe
+from tests.training.tiny import draw_pictures, write_picture, write_recipe
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Path:
+    draw_pictures(tmp_path / "clear", 4)
+    write_recipe(tmp_path)
+    return tmp_path
+
+
+def degrade(ground: Path, output: str, *more: str, physics: str = "tiny.yaml") -> int:
+    argv = [str(ground / "clear"), "--physics", str(ground / physics)]
+    return main(["degrade", *argv, "--output", str(ground / output), *more])
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_pairs_are_what_the_physics_makes(ground: Path) -> None:
+    assert degrade(ground, "pairs", "--seed", "3") == 0
+    pairs = read_pairs(ground / "pairs" / "degraded", ground / "pairs" / "clean")
+    assert [pair.name for pair in pairs] == ["000", "001", "002", "003"]
+    degradation = build_degradation(load_recipe(ground / "tiny.yaml").physics)
+    for pair in pairs:
+        clear = read_8bit(ground / "clear" / f"{pair.name}.png")
+        assert torch.equal(pair.x[0], clear.float() / 255)
+        theta = load_theta(ground / "pairs" / "theta" / f"{pair.name}.safetensors")
+        off = (degradation.operator(pair.x, theta) - pair.y).square().mean().sqrt()
+        assert float(off) < 0.002 + float(theta["sensor"]["sigma"])
+        assert float(off) > 0.3 * float(theta["sensor"]["sigma"])
+
+
+def test_the_manifest_makes_the_same_pairs_again(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert degrade(ground, "pairs", "--seed", "3") == 0
+    assert degrade(ground, "again", "--json", physics="pairs/manifest.jsonl") == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["differing"] == 0
+    assert files(ground / "again") == files(ground / "pairs")
+    assert degrade(ground, "other", "--seed", "4") == 0
+    assert files(ground / "other") != files(ground / "pairs")
+
+
+def test_a_part_of_the_folder_gives_the_same_pairs(ground: Path) -> None:
+    assert degrade(ground, "pairs") == 0
+    (ground / "clear" / "000.png").unlink()
+    write_picture(ground / "clear" / "000a.png", torch.rand(3, 20, 20))
+    assert degrade(ground, "part") == 0
+    before, after = files(ground / "pairs"), files(ground / "part")
+    for name in ("degraded/002.png", "theta/002.safetensors"):
+        assert before[name] == after[name]
+
+
+def test_pairs_that_come_out_otherwise_are_told(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert degrade(ground, "pairs") == 0
+    write_picture(ground / "clear" / "001.png", torch.rand(3, 20, 20))
+    assert degrade(ground, "again", physics="pairs/manifest.jsonl") == 1
+    assert "1 pairs are not those of the manifest, such as '001'" in capsys.readouterr().err
+
+
+def test_a_bad_picture_costs_no_other(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (ground / "clear" / "002.png").write_bytes(b"")
+    assert degrade(ground, "pairs") == 1
+    assert "002.png" in capsys.readouterr().err
+    assert {p.name for p in (ground / "pairs" / "clean").iterdir()} == {
+        *("000.png", "001.png", "003.png")
+    }
+    manifest = (ground / "pairs" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["name"] for line in manifest[1:]] == ["000", "001", "003"]
+    assert str(ground) not in manifest[0]
+
+
+def test_pictures_are_cut_to_the_scale(ground: Path) -> None:
+    (ground / "halves.py").write_text(
+        "class Halves:\n"
+        "    scale = 2\n"
+        "    def __call__(self, x, theta):\n"
+        "        return x[..., ::2, ::2]\n"
+        "class Nothing:\n"
+        "    def sample(self, x, *, generator):\n"
+        "        return {}\n",
+        encoding="utf-8",
+    )
+    text = (ground / "tiny.yaml").read_text(encoding="utf-8")
+    head, _, tail = text.partition("    blur:")
+    tail = tail[tail.index("  sensor:") :]
+    stage = "    half: {operator: 'halves.py:Halves', sampler: 'halves.py:Nothing'}\n"
+    (ground / "halves.yaml").write_text(head + stage + tail, encoding="utf-8")
+    write_picture(ground / "clear" / "odd.png", torch.rand(3, 21, 33))
+    write_picture(ground / "clear" / "dot.png", torch.rand(3, 1, 1))
+    assert degrade(ground, "pairs", physics="halves.yaml") == 1  # one pixel has no half
+    clean = read_8bit(ground / "pairs" / "clean" / "odd.png")
+    degraded = read_8bit(ground / "pairs" / "degraded" / "odd.png")
+    assert (clean.shape, degraded.shape) == ((3, 20, 32), (3, 10, 16))
+    assert not (ground / "pairs" / "clean" / "dot.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "physics", "part"),
+    [
+        (("--seed", "-1"), "tiny.yaml", "0 to 2^32 - 1"),
+        ((), "tiny.yml", "a YAML file or the name of a shipped recipe"),
+    ],
+)
+def test_wrong_usage(
+    ground: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: tuple[str, ...],
+    physics: str,
+    part: str,
+) -> None:
+    assert degrade(ground, "pairs", *more, physics=physics) == 2
+    assert part in capsys.readouterr().err
+    assert not (ground / "pairs").exists()
+
+
+def test_nothing_is_replaced(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert degrade(ground, "pairs") == 0
+    before = files(ground / "pairs")
+    assert degrade(ground, "pairs", "--seed", "9") == 2
+    assert "a new folder or an empty one" in capsys.readouterr().err
+    assert files(ground / "pairs") == before
+
+
+def test_two_pictures_of_one_name(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (ground / "clear" / "more").mkdir()
+    write_picture(ground / "clear" / "more" / "001.png", torch.rand(3, 20, 20))
+    assert degrade(ground, "pairs") == 1
+    assert "names that differ before the ending" in capsys.readouterr().err
+
+
+def test_a_broken_manifest(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (ground / "broken.jsonl").write_text("[]\n", encoding="utf-8")
+    assert degrade(ground, "pairs", physics="broken.jsonl") == 1
+    assert "one that `physgan degrade` wrote" in capsys.readouterr().err

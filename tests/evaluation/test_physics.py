@@ -39,10 +39,12 @@ def clear(index: int, side: int = 96) -> Tensor:
     )
 
 
-def made(
-    chain: Degradation, count: int = 2
-) -> tuple[list[Pair], list[dict[str, dict[str, Tensor]]]]:
-    pairs, thetas = [], []
+Thetas: TypeAlias = list[dict[str, dict[str, Tensor]]]
+
+
+def made(chain: Degradation, count: int = 2) -> tuple[list[Pair], Thetas]:
+    pairs: list[Pair] = []
+    thetas: Thetas = []
     for index in range(count):
         x, generator = clear(index), Generator().manual_seed(index)
         theta = {k: dict(part) for k, part in chain.sample(x, generator=generator).items()}

@@ -39,11 +39,13 @@ class Pictures(Protocol):
 
 
 class FolderPictures:
-    """The picture files below a folder, decoded when they are asked for."""
+    """The picture files below a folder, or those of them that are named, decoded when asked for."""
 
-    def __init__(self, folder: Path, *, channels: int = 3) -> None:
+    def __init__(
+        self, folder: Path, *, paths: Sequence[Path] | None = None, channels: int = 3
+    ) -> None:
         self.folder = folder
-        self.paths = list_images(folder)
+        self.paths = list_images(folder) if paths is None else list(paths)
         self.channels = channels
 
     def __len__(self) -> int:

@@ -195,7 +195,10 @@ def test_a_set_has_the_channels_of_the_recipe(tmp_path: Path) -> None:
         ({}, r"'folder' of set of pictures 'celeba'.*got nothing"),
         ({"folder": "gone"}, r"set of pictures 'celeba', CelebA in 'gone'.*nothing of that name"),
         ({"folder": ".", "split": "all"}, r"'split' .*'train', 'val' or 'test', got 'all'"),
-        ({"folder": ".", "file": "x"}, r"field 'file' of set of pictures 'celeba'.*a field that exists"),
+        (
+            {"folder": ".", "file": "x"},
+            r"field 'file' of set of pictures 'celeba'.*a field that exists",
+        ),
     ],
 )
 def test_a_set_that_cannot_be_opened(arguments: dict[str, object], part: str) -> None:

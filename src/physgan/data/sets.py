@@ -435,6 +435,15 @@ class Levin:
         path = self.paths[index]
         return Pair(path.stem, _grey(path, "y"), _grey(path, "x"))
 
+    def stored_kernel(self, index: int) -> Tensor:
+        """f as it stands in the file, float32 k×l with odd k and l, summing to one.
+
+        Raises:
+            ImageError: as `read`.
+        """
+        path = self.paths[index]
+        return kernel_of(torch.from_numpy(read_mat(path, "f")), origin=f"kernel f of '{path}'")
+
     def kernel(self, index: int) -> Tensor:
         """The kernel of a pair, float32 k×l with odd k and l, summing to one.
 
@@ -442,8 +451,7 @@ class Levin:
             ImageError: as `read`; or the pictures are too small to be laid upon each other.
         """
         path, pair = self.paths[index], self.read(index)
-        f = torch.from_numpy(read_mat(path, "f")).double().flip(-2, -1)
-        kernel = kernel_of(f, origin=f"kernel f of '{path}'")
+        kernel = self.stored_kernel(index).flip(-2, -1)
         k, l = kernel.shape[0] // 2, kernel.shape[1] // 2  # noqa: E741
         h, w = pair.x.shape[-2:]
         try:

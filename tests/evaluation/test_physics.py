@@ -67,6 +67,7 @@ def test_pairs_of_our_own_agree_to_rounding(chain: Degradation) -> None:
     assert report.stored.to_the_edges < 0.3 / 255
     assert report.best == report.stored
     assert report.input_residual > 10 * report.stored.residual
+    assert report.chi2 is not None
     assert report.chi2 < 1.1
 
 

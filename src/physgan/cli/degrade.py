@@ -37,8 +37,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     from physgan.errors import UsageError
     from physgan.images.read import list_images
     from physgan.recipes.build import build_degradation
-    from physgan.recipes.load import load_recipe, validated
-    from physgan.recipes.schema import Recipe
+    from physgan.recipes.load import recipe_or_manifest
 
     if arguments.seed is not None and not 0 <= arguments.seed < 2**32:
         raise UsageError("--seed", expected="0 to 2^32 - 1", got=str(arguments.seed))
@@ -53,12 +52,10 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     seed = arguments.seed or 0
     if Path(arguments.physics).suffix == ".jsonl":
         head, records = read_manifest(Path(arguments.physics))
-        recipe = validated(Recipe, head["recipe"], origin=f"manifest '{arguments.physics}'")
         if arguments.seed is None:
             seed = int(head["seed"])
         before = {record["name"]: record["degraded_sha256"] for record in records}
-    else:
-        recipe = load_recipe(arguments.physics)
+    recipe = recipe_or_manifest(arguments.physics)
     place = arguments.pictures
     paths = [place] if place.is_file() else list_images(place)
     made, failed = [], 0

@@ -39,7 +39,8 @@ class Arguments:
     """Folder of the parameters that made the observations, NAME.safetensors each: also measure how
     well each restored picture explains its observation."""
     physics: str | None = None
-    """Recipe whose physics `--theta` belongs to; that of the weights by default."""
+    """Recipe, or manifest of pairs, whose physics `--theta` belongs to; that of the weights by
+    default."""
     overwrite: bool = False
     """Replace an evaluation that is there."""
     device: str = "auto"
@@ -129,22 +130,18 @@ def _consistency(
     """What compares an image with an observation by the physics and by theta of its name."""
     from torch import Generator
 
-    from physgan.data.theta import load_theta
-    from physgan.errors import ThetaError
+    from physgan.data.theta import load_thetas
     from physgan.evaluation.consistency import consistency
     from physgan.recipes.build import build_degradation
-    from physgan.recipes.load import load_recipe, physics_of
+    from physgan.recipes.load import physics_of, recipe_or_manifest
 
-    files = {name: folder / f"{name}.safetensors" for name in names}
-    if missing := [path.name for path in files.values() if not path.is_file()]:
-        raise ThetaError(
-            f"folder '{folder}'",
-            expected="NAME.safetensors for each pair",
-            got=f"{len(missing)} missing, such as '{missing[0]}'",
-        )
-    spec = load_recipe(physics).physics if physics is not None else physics_of(info and info.recipe)
+    spec = (
+        recipe_or_manifest(physics).physics
+        if physics is not None
+        else physics_of(info and info.recipe)
+    )
     degradation = build_degradation(spec)
-    thetas = {name: load_theta(path) for name, path in files.items()}
+    thetas = dict(zip(names, load_thetas(folder, names), strict=True))
 
     def consistent(name: str, x: Tensor, y: Tensor) -> dict[str, float]:
         generator = Generator().manual_seed(0)

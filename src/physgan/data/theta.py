@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -59,3 +60,19 @@ def load_theta(path: Path) -> dict[str, dict[str, Tensor]]:
             )
         theta.setdefault(stage, {})[name] = tensor
     return theta
+
+
+def load_thetas(folder: Path, names: Sequence[str]) -> list[dict[str, dict[str, Tensor]]]:
+    """The parameters of pairs by name, from `NAME.safetensors` each.
+
+    Raises:
+        ThetaError: a file is missing or cannot be read.
+    """
+    files = [folder / f"{name}.safetensors" for name in names]
+    if missing := [path.name for path in files if not path.is_file()]:
+        raise ThetaError(
+            f"folder '{folder}'",
+            expected="NAME.safetensors for each pair",
+            got=f"{len(missing)} missing, such as '{missing[0]}'",
+        )
+    return [load_theta(path) for path in files]

@@ -119,6 +119,21 @@ def parse_recipe(
     return validated(Recipe, raw, origin=f"recipe '{origin}'")
 
 
+def recipe_or_manifest(source: str) -> Recipe:
+    """A recipe by file or shipped name, or the one in the manifest of pairs.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+        ImageError: a file ending in .jsonl is no manifest.
+    """
+    if Path(source).suffix != ".jsonl":
+        return load_recipe(source)
+    from physgan.data.maker import read_manifest  # loads torch, which recipes and their help do not
+
+    head, _ = read_manifest(Path(source))
+    return validated(Recipe, head["recipe"], origin=f"manifest '{source}'")
+
+
 def physics_of(header: object) -> Physics:
     """The physics in the recipe that a weights file carries, if it names nothing but physgan's own.
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +14,9 @@ from torch import Generator, Tensor
 from physgan.errors import ThetaError
 from physgan.physics.blur import check_kernel, fitted, trace
 from physgan.physics.shake import ShakeKernels, hand_motion, paths_at
+from tests.data.files import DATA
 
-ROOT = Path(__file__).parents[2]
-REAL = Path(os.environ.get("PHYSGAN_DATA", ROOT.parent / "shared" / "data")) / "levin09"
+REAL = DATA / "levin09"
 
 
 def generator(seed: int = 0) -> Generator:

@@ -1,4 +1,4 @@
-"""Kernels from files: pictures (PNG), NumPy arrays (.npy) and MATLAB files of version 5 (.mat)."""
+"""Kernels from files: pictures (PNG), NumPy arrays (.npy) and MATLAB files (.mat)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from physgan.data.mat import mat_shapes, read_mat
 from physgan.errors import ImageError, PhysganError
 from physgan.images.picture import read_picture
 from physgan.physics.kernels import DrawnKernels, centred_kernel, pad_kernels
@@ -118,38 +119,23 @@ def _npy(path: Path) -> list[Tensor]:
 
 
 def _mat(path: Path) -> list[Tensor]:
-    try:
-        import scipy.io
-    except ImportError as error:
-        raise ImageError(
-            f"kernel file '{path}'",
-            expected="scipy, which reads MATLAB files, to be installed",
-            got=str(error),
-            remedy="pip install 'physgan[data]', or save the kernel as .npy.",
-        ) from None
-    try:
-        variables = {k: v for k, v in scipy.io.loadmat(path).items() if not k.startswith("__")}
-    except Exception as error:  # of a damaged file it raises what comes up
-        got = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ImageError(
-            f"kernel file '{path}'",
-            expected="a whole MATLAB file of version 5",
-            got=got,
-            remedy="In MATLAB, save(NAME, '-v7') writes it.",
-        ) from None
+    shapes = mat_shapes(path)
     # In MATLAB single numbers and rows of them have two dimensions too.
-    shapes = {k: v.shape for k, v in variables.items() if getattr(v, "ndim", 0) == 2}
-    named = [name for name in VARIABLES if max(shapes.get(name, (0,))) > 1]
-    floating = [k for k, s in shapes.items() if min(s) > 1 and variables[k].dtype.kind == "f"]
-    found = named[:1] or floating
-    if len(found) != 1:
+    matrices = {name: shape for name, shape in shapes.items() if len(shape) == 2}
+    named = [name for name in VARIABLES if max(matrices.get(name, (0,))) > 1]
+    if named:
+        return [_tensor(path, read_mat(path, named[0]))]
+    arrays = [read_mat(path, name) for name, shape in matrices.items() if min(shape) > 1]
+    floating = [array for array in arrays if array.dtype.kind == "f"]
+    if len(floating) != 1:
         raise ImageError(
             f"kernel file '{path}'",
             expected=f"a matrix called {', '.join(VARIABLES[:-1])} or {VARIABLES[-1]}, "
             "or only one of floating point numbers",
-            got=", ".join(f"'{k}' {_shape(v)}" for k, v in variables.items()) or "no variables",
+            got=", ".join(f"'{k}' {'×'.join(map(str, v))}" for k, v in shapes.items())
+            or "no arrays of numbers",
         )
-    return [_tensor(path, variables[found[0]])]
+    return [_tensor(path, floating[0])]
 
 
 def _tensor(path: Path, array: Any) -> Tensor:
@@ -158,10 +144,6 @@ def _tensor(path: Path, array: Any) -> Tensor:
             f"kernel file '{path}'", expected="real numbers", got=f"values of type {array.dtype}"
         )
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
-
-
-def _shape(value: Any) -> str:
-    return "×".join(map(str, np.shape(value))) or "structure"
 
 
 _READERS: Mapping[str, Callable[[Path], list[Tensor]]] = MappingProxyType(

@@ -319,7 +319,7 @@ def sentence(refused: pytest.ExceptionInfo[RecipeError]) -> str:
     ("name", "part"),
     [
         ("haez", "Did you mean 'haze'?"),
-        ("zzz", "one of blur, haze, or module:attribute"),
+        ("zzz", "one of bicubic, blur, haze, or module:attribute"),
         ("no_such_module_of_anybody:Fade", "ModuleNotFoundError: No module named"),
         ("no/such/file.py:Fade", "no file 'no/such/file.py'"),
         (":Fade", "ValueError"),

@@ -95,8 +95,7 @@ def jpeg(y: Tensor, quality: Tensor, *, subsampling: Subsampling = "4:2:0") -> T
     levels = _round(wide.clamp(0, 1) * 255)
     light, colour = _steps(quality, _LIGHT), _steps(quality, _COLOUR)
     if y.shape[1] != 3:
-        # A grey level is 128 more than a sample.
-        decoded = (_coded(levels - 128, light) + 128).clamp(0, 255)
+        decoded = _coded(levels - 128, light) + 128
     else:
         samples = _mixed(levels, _YCBCR)
         luma = _coded(_round(samples[:, :1]) - 128, light)

@@ -8,6 +8,8 @@ from torch import Generator, Tensor
 
 from physgan.physics.blur import Blur, DefocusMotionKernels, DiscKernels, MotionKernels
 from physgan.physics.compose import Degradation, Stage
+from physgan.physics.downsample import Bicubic
+from physgan.physics.draw import Nothing
 from physgan.physics.haze import DrawnHaze, Haze
 
 AnyTheta: TypeAlias = Mapping[str, Any]
@@ -38,6 +40,8 @@ class Case(NamedTuple):
     """theta at which the operator leaves `x` as it is; None: there is none"""
     linear: bool
     """whether the operator is linear in `x`"""
+    overshoot: float = 0.0
+    """how far results may leave [0, 1]: the share of a kernel's weights that is negative"""
 
     def draw(
         self,
@@ -48,9 +52,14 @@ class Case(NamedTuple):
         dtype: torch.dtype = torch.float64,
         seed: int = 0,
     ) -> tuple[Tensor, AnyTheta]:
-        """Images in [0, 1] and parameters for them from the operator's own sampler."""
+        """Images in [0, 1] and parameters for them from the operator's own sampler.
+
+        Sides are rounded up to what the operator's scale takes.
+        """
         generator = Generator().manual_seed(seed)
-        x = torch.rand(n, channels, *size, generator=generator, dtype=dtype)
+        scale = self.operator.scale
+        sides = (-(-side // scale) * scale for side in size)
+        x = torch.rand(n, channels, *sides, generator=generator, dtype=dtype)
         theta = self.sampler.sample(x, generator=generator)
         return x, on_tensors(lambda t: t.to(dtype), theta)
 
@@ -101,6 +110,14 @@ _blur_blur = Degradation(
     }
 )
 
+_sampled_fog = Degradation(
+    {
+        "haze": Stage(Haze(), DrawnHaze()),
+        "sampling": Stage(Bicubic(2), Nothing()),
+        "blur": Stage(Blur(), DiscKernels((0.0, 1.4))),
+    }
+)
+
 # Kernels of 5×5 are convolved directly, those of 19×19 and 21×21 by FFT.
 CASES = [
     Case("blur, reflect", Blur("reflect"), DiscKernels((0.0, 2.4)), _delta, linear=True),
@@ -132,11 +149,25 @@ CASES = [
         lambda x: {"lens": _delta(x), "hand": _delta(x)},
         linear=True,
     ),
+    Case("bicubic, by 4", Bicubic(4), Nothing(), None, linear=True, overshoot=0.18665),
+    Case(
+        "haze, then bicubic by 2, then blur",
+        _sampled_fog.operator,
+        _sampled_fog,
+        None,
+        linear=False,
+        overshoot=0.20508,
+    ),
 ]
 
-SAMPLERS: dict[str, AnySampler] = {case.name: case.sampler for case in CASES} | {
+SAMPLERS: dict[str, AnySampler] = {
+    case.name: case.sampler for case in CASES if not isinstance(case.sampler, Nothing)
+} | {
     "disc": DiscKernels(),
     "motion": MotionKernels(),
     "defocus and motion": DefocusMotionKernels(),
 }
-"""Everything that draws theta: the samplers of the table, and each sampler as it comes."""
+"""Everything that draws theta: the samplers of the table, and each sampler as it comes.
+
+All but `Nothing`, of which there is no draw to compare.
+"""

@@ -47,7 +47,9 @@ def test_identity_at_neutral_theta(case: Case) -> None:
 @every_case
 def test_drawn_theta_changes_the_picture(case: Case) -> None:
     x, theta = case.draw(n=4)
-    change = (case.operator(x, theta) - x).abs().mean(dim=(1, 2, 3))
+    # What takes samples away does more than to leave some out.
+    points = x[..., :: case.operator.scale, :: case.operator.scale]
+    change = (case.operator(x, theta) - points).abs().mean(dim=(1, 2, 3))
     assert change.max() > 0.01
 
 
@@ -156,8 +158,8 @@ def test_single_precision_is_close(case: Case) -> None:
 def test_brightness_stays_in_range(case: Case) -> None:
     x, theta = case.draw(n=4, dtype=torch.float32)
     y = case.operator(x, theta)
-    assert y.min() > -1e-6
-    assert y.max() < 1 + 1e-6
+    assert y.min() > -case.overshoot - 1e-6
+    assert y.max() < 1 + case.overshoot + 1e-6
 
 
 def drawn(sampler: AnySampler, x: Tensor, generator: Generator) -> dict[str, Tensor]:

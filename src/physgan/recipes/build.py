@@ -26,13 +26,18 @@ from physgan.networks import DISCRIMINATORS, GENERATORS
 from physgan.objective.objective import Objective, Weights
 from physgan.physics.blur import Blur, DefocusMotionKernels, DiscKernels, MotionKernels
 from physgan.physics.compose import Degradation, Stage
+from physgan.physics.downsample import Bicubic
+from physgan.physics.draw import Nothing
 from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.jpeg import Jpeg
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
 from physgan.recipes.load import validated
 from physgan.recipes.schema import Component, ObjectiveSpec, Physics, Recipe
 from physgan.types import Operator, Sampler, Sensor
 
-OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType({"blur": Blur, "haze": Haze})
+OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {"bicubic": Bicubic, "blur": Blur, "haze": Haze}
+)
 """Operators by name."""
 
 SAMPLERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
@@ -41,6 +46,7 @@ SAMPLERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "motion": MotionKernels,
         "defocus_motion": DefocusMotionKernels,
         "drawn_haze": DrawnHaze,
+        "nothing": Nothing,
     }
 )
 """Samplers by name."""
@@ -59,7 +65,7 @@ PICTURES: Mapping[str, Callable[..., Any]] = MappingProxyType(
 """Sets of clear pictures, drawn or published, by name."""
 
 SENSOR_STAGES: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {"noise": Noise, "clip": Clip, "round": Round}
+    {"noise": Noise, "clip": Clip, "round": Round, "jpeg": Jpeg}
 )
 """Stages of a sensor by name."""
 

@@ -6,11 +6,20 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Generator, Tensor
 
-from physgan.physics.blur import Blur, DefocusMotionKernels, DiscKernels, MotionKernels
+from physgan.physics.blur import (
+    Blur,
+    DefocusMotionKernels,
+    DiscKernels,
+    GaussianKernels,
+    MotionKernels,
+)
+from physgan.physics.blur_field import BlurField, MovingObjects, ShakeField
 from physgan.physics.compose import Degradation, Stage
 from physgan.physics.downsample import Bicubic
 from physgan.physics.draw import Nothing
 from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.kernels import DrawnKernels
+from physgan.physics.shake import ShakeKernels
 
 AnyTheta: TypeAlias = Mapping[str, Any]
 """Theta of one operator or, nested once more, of a chain."""
@@ -93,6 +102,19 @@ def _delta(x: Tensor) -> dict[str, Tensor]:
     return {"kernel": kernel}
 
 
+def _deltas(x: Tensor) -> dict[str, Tensor]:
+    return {
+        "kernel": _delta(x)["kernel"][:, None].expand(-1, 3, -1, -1),
+        "weight": torch.full_like(x[:, :1], 1 / 3).expand(-1, 3, -1, -1),
+    }
+
+
+def _many_kernels() -> Tensor:
+    """So many that no two draws of a test are likely to be the same."""
+    kernel = torch.rand(5000, 3, 5, generator=Generator().manual_seed(0))
+    return kernel / kernel.sum(dim=(1, 2), keepdim=True)
+
+
 def _clear_air(x: Tensor) -> dict[str, Tensor]:
     return {
         "transmission": torch.ones_like(x[:, :1]),
@@ -134,6 +156,25 @@ CASES = [
         linear=True,
     ),
     Case("wide blur, zero", Blur("zero"), MotionKernels(), _delta, linear=True),
+    Case(
+        "gaussian blur", Blur("reflect"), GaussianKernels((0, 1.4), (0.3, 1)), _delta, linear=True
+    ),
+    Case("shake", Blur("replicate"), ShakeKernels((3, 9)), _delta, linear=True),
+    Case("measured blur", Blur("zero"), DrawnKernels(_many_kernels()), _delta, linear=True),
+    Case(
+        "shake field",
+        BlurField("reflect"),
+        ShakeField((3, 7), (1, 8), grid=(2, 2)),
+        _deltas,
+        linear=True,
+    ),
+    Case(
+        "moving objects",
+        BlurField("replicate"),
+        MovingObjects((1, 2), (3, 7), (1, 3)),
+        _deltas,
+        linear=True,
+    ),
     Case("haze", Haze(), DrawnHaze(), _clear_air, linear=False),
     Case(
         "haze, then blur",
@@ -166,8 +207,16 @@ SAMPLERS: dict[str, AnySampler] = {
     "disc": DiscKernels(),
     "motion": MotionKernels(),
     "defocus and motion": DefocusMotionKernels(),
+    "gaussian": GaussianKernels(ratio=(0.2, 1.0)),
+    "shake of any size": ShakeKernels(),
+    "measured, turned": DrawnKernels(_many_kernels(), turns=True),
+    "shake field of any size": ShakeField(),
+    "three moving objects": MovingObjects(count=(3, 3)),
 }
 """Everything that draws theta: the samplers of the table, and each sampler as it comes.
 
 All but `Nothing`, of which there is no draw to compare.
 """
+
+SETTLED: dict[type, frozenset[str]] = {ShakeField: frozenset({"weight"})}
+"""What samplers of a class give that no draw changes."""

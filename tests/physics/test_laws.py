@@ -11,6 +11,7 @@ from physgan.types import Operator, Sampler
 from tests.physics.cases import (
     CASES,
     SAMPLERS,
+    SETTLED,
     AnySampler,
     AnyTheta,
     Case,
@@ -166,12 +167,18 @@ def drawn(sampler: AnySampler, x: Tensor, generator: Generator) -> dict[str, Ten
     return tensors(sampler.sample(x, generator=generator))
 
 
+def by_chance(sampler: AnySampler, x: Tensor, generator: Generator) -> dict[str, Tensor]:
+    """The parameters that every draw should change."""
+    settled = SETTLED.get(type(sampler), frozenset())
+    return {k: v for k, v in drawn(sampler, x, generator).items() if k not in settled}
+
+
 @every_sampler
 def test_a_seed_decides_what_is_drawn(sampler: AnySampler) -> None:
     x = torch.rand(4, 3, 24, 20)
-    first = drawn(sampler, x, Generator().manual_seed(5))
-    again = drawn(sampler, x, Generator().manual_seed(5))
-    other = drawn(sampler, x, Generator().manual_seed(6))
+    first = by_chance(sampler, x, Generator().manual_seed(5))
+    again = by_chance(sampler, x, Generator().manual_seed(5))
+    other = by_chance(sampler, x, Generator().manual_seed(6))
     assert first.keys() == again.keys() == other.keys()
     assert first
     assert all(torch.equal(first[k], again[k]) for k in first)
@@ -183,8 +190,8 @@ def test_the_generator_is_the_only_randomness(sampler: AnySampler) -> None:
     x = torch.rand(4, 3, 24, 20)
     state = torch.get_rng_state()
     generator = Generator().manual_seed(5)
-    first = drawn(sampler, x, generator)
-    second = drawn(sampler, x, generator)
+    first = by_chance(sampler, x, generator)
+    second = by_chance(sampler, x, generator)
     assert torch.equal(torch.get_rng_state(), state)
     assert not any(torch.equal(first[k], second[k]) for k in first)
 
@@ -203,7 +210,7 @@ def test_one_row_for_each_image(sampler: AnySampler, n: int) -> None:
 
 @every_sampler
 def test_images_of_a_batch_draw_apart(sampler: AnySampler) -> None:
-    theta = drawn(sampler, torch.rand(8, 3, 24, 20), Generator().manual_seed(0))
+    theta = by_chance(sampler, torch.rand(8, 3, 24, 20), Generator().manual_seed(0))
     for tensor in theta.values():
         assert not any(torch.equal(tensor[0], row) for row in tensor[1:])
 

@@ -125,8 +125,11 @@ def test_every_operator_of_the_table_is_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_every_sampler_of_the_table_is_one(name: str) -> None:
-    assert isinstance(build(Component(name=name), SAMPLERS, kind="sampler"), Sampler)
+def test_every_sampler_of_the_table_is_one(name: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "kernel.npy", np.ones((3, 3)))
+    arguments = {"measured": {"path": str(tmp_path)}}.get(name, {})
+    spec = Component(name=name, arguments=arguments)
+    assert isinstance(build(spec, SAMPLERS, kind="sampler"), Sampler)
 
 
 @pytest.mark.parametrize("name", SENSOR_STAGES)
@@ -320,7 +323,7 @@ def sentence(refused: pytest.ExceptionInfo[RecipeError]) -> str:
     ("name", "part"),
     [
         ("haez", "Did you mean 'haze'?"),
-        ("zzz", "one of bicubic, blur, haze, or module:attribute"),
+        ("zzz", "one of bicubic, blur, blur_field, haze, or module:attribute"),
         ("no_such_module_of_anybody:Fade", "ModuleNotFoundError: No module named"),
         ("no/such/file.py:Fade", "no file 'no/such/file.py'"),
         (":Fade", "ValueError"),

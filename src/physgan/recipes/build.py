@@ -17,6 +17,7 @@ import torch
 from pydantic import ConfigDict, Field, create_model
 from torch import nn
 
+from physgan.data.kernels import measured_kernels
 from physgan.data.pictures import Pictures
 from physgan.data.scenes import NYU, depth_files, make3d
 from physgan.data.sets import celeba, coco, hradis_clear
@@ -24,19 +25,27 @@ from physgan.data.text.pictures import TextPages
 from physgan.errors import PhysganError, RecipeError, nearest
 from physgan.networks import DISCRIMINATORS, GENERATORS
 from physgan.objective.objective import Objective, Weights
-from physgan.physics.blur import Blur, DefocusMotionKernels, DiscKernels, MotionKernels
+from physgan.physics.blur import (
+    Blur,
+    DefocusMotionKernels,
+    DiscKernels,
+    GaussianKernels,
+    MotionKernels,
+)
+from physgan.physics.blur_field import BlurField, MovingObjects, ShakeField
 from physgan.physics.compose import Degradation, Stage
 from physgan.physics.downsample import Bicubic
 from physgan.physics.draw import Nothing
 from physgan.physics.haze import DrawnHaze, Haze
 from physgan.physics.jpeg import Jpeg
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
+from physgan.physics.shake import ShakeKernels
 from physgan.recipes.load import validated
 from physgan.recipes.schema import Component, ObjectiveSpec, Physics, Recipe
 from physgan.types import Operator, Sampler, Sensor
 
 OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {"bicubic": Bicubic, "blur": Blur, "haze": Haze}
+    {"bicubic": Bicubic, "blur": Blur, "blur_field": BlurField, "haze": Haze}
 )
 """Operators by name."""
 
@@ -45,6 +54,11 @@ SAMPLERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "disc": DiscKernels,
         "motion": MotionKernels,
         "defocus_motion": DefocusMotionKernels,
+        "gaussian": GaussianKernels,
+        "shake": ShakeKernels,
+        "measured": measured_kernels,
+        "shake_field": ShakeField,
+        "moving_objects": MovingObjects,
         "drawn_haze": DrawnHaze,
         "nothing": Nothing,
     }

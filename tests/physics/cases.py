@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 from physgan.physics.blur import Blur, DefocusMotionKernels, DiscKernels, MotionKernels
 from physgan.physics.compose import Degradation, Stage
 from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.rain import DrawnRain, Rain
 
 AnyTheta: TypeAlias = Mapping[str, Any]
 """Theta of one operator or, nested once more, of a chain."""
@@ -38,6 +39,8 @@ class Case(NamedTuple):
     """theta at which the operator leaves `x` as it is; None: there is none"""
     linear: bool
     """whether the operator is linear in `x`"""
+    adds_light: bool = False
+    """whether it adds light without taking any away, so that what was in [0, 1] may exceed 1"""
 
     def draw(
         self,
@@ -91,6 +94,13 @@ def _clear_air(x: Tensor) -> dict[str, Tensor]:
     }
 
 
+def _no_rain(x: Tensor) -> dict[str, Tensor]:
+    return {"streaks": torch.zeros_like(x[:, :1])}
+
+
+_rain_haze = Degradation(
+    {"rain": Stage(Rain(), DrawnRain((0.3, 0.9))), "veil": Stage(Haze(), DrawnHaze((0.1, 0.6)))}
+)
 _haze_blur = Degradation(
     {"haze": Stage(Haze(), DrawnHaze()), "blur": Stage(Blur(), DiscKernels((0.0, 2.4)))}
 )
@@ -118,6 +128,15 @@ CASES = [
     ),
     Case("wide blur, zero", Blur("zero"), MotionKernels(), _delta, linear=True),
     Case("haze", Haze(), DrawnHaze(), _clear_air, linear=False),
+    Case("rain", Rain(), DrawnRain((0.3, 0.9)), _no_rain, linear=False, adds_light=True),
+    Case(
+        "rain, then haze",
+        _rain_haze.operator,
+        _rain_haze,
+        lambda x: {"rain": _no_rain(x), "veil": _clear_air(x)},
+        linear=False,
+        adds_light=True,
+    ),
     Case(
         "haze, then blur",
         _haze_blur.operator,
@@ -138,5 +157,6 @@ SAMPLERS: dict[str, AnySampler] = {case.name: case.sampler for case in CASES} | 
     "disc": DiscKernels(),
     "motion": MotionKernels(),
     "defocus and motion": DefocusMotionKernels(),
+    "rain as it comes": DrawnRain(),
 }
 """Everything that draws theta: the samplers of the table, and each sampler as it comes."""

@@ -25,12 +25,15 @@ from physgan.objective.objective import Objective, Weights
 from physgan.physics.blur import Blur, DefocusMotionKernels, DiscKernels, MotionKernels
 from physgan.physics.compose import Degradation, Stage
 from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.rain import DrawnRain, Rain
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
 from physgan.recipes.load import validated
 from physgan.recipes.schema import Component, ObjectiveSpec, Physics, Recipe
 from physgan.types import Operator, Sampler, Sensor
 
-OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType({"blur": Blur, "haze": Haze})
+OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {"blur": Blur, "haze": Haze, "rain": Rain}
+)
 """Operators by name."""
 
 SAMPLERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
@@ -39,6 +42,7 @@ SAMPLERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "motion": MotionKernels,
         "defocus_motion": DefocusMotionKernels,
         "drawn_haze": DrawnHaze,
+        "drawn_rain": DrawnRain,
     }
 )
 """Samplers by name."""

@@ -21,7 +21,6 @@ import skimage.data
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("PHYSGAN_DATA", ROOT.parent / "shared" / "data"))
 SAMPLES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "hubble_deep_field.jpg")
 TERMS = ("physics", "content", "second_content", "adversarial_clear", "adversarial_observation")
 

@@ -20,6 +20,7 @@ from physgan.physics.draw import Nothing
 from physgan.physics.haze import DrawnHaze, Haze
 from physgan.physics.kernels import DrawnKernels
 from physgan.physics.shake import ShakeKernels
+from physgan.physics.rain import DrawnRain, Rain
 
 AnyTheta: TypeAlias = Mapping[str, Any]
 """Theta of one operator or, nested once more, of a chain."""
@@ -51,6 +52,8 @@ class Case(NamedTuple):
     """whether the operator is linear in `x`"""
     overshoot: float = 0.0
     """how far results may leave [0, 1]: the share of a kernel's weights that is negative"""
+    adds_light: bool = False
+    """whether it adds light without taking any away, so that what was in [0, 1] may exceed 1"""
 
     def draw(
         self,
@@ -122,6 +125,13 @@ def _clear_air(x: Tensor) -> dict[str, Tensor]:
     }
 
 
+def _no_rain(x: Tensor) -> dict[str, Tensor]:
+    return {"streaks": torch.zeros_like(x[:, :1])}
+
+
+_rain_haze = Degradation(
+    {"rain": Stage(Rain(), DrawnRain((0.3, 0.9))), "veil": Stage(Haze(), DrawnHaze((0.1, 0.6)))}
+)
 _haze_blur = Degradation(
     {"haze": Stage(Haze(), DrawnHaze()), "blur": Stage(Blur(), DiscKernels((0.0, 2.4)))}
 )
@@ -176,6 +186,15 @@ CASES = [
         linear=True,
     ),
     Case("haze", Haze(), DrawnHaze(), _clear_air, linear=False),
+    Case("rain", Rain(), DrawnRain((0.3, 0.9)), _no_rain, linear=False, adds_light=True),
+    Case(
+        "rain, then haze",
+        _rain_haze.operator,
+        _rain_haze,
+        lambda x: {"rain": _no_rain(x), "veil": _clear_air(x)},
+        linear=False,
+        adds_light=True,
+    ),
     Case(
         "haze, then blur",
         _haze_blur.operator,
@@ -212,6 +231,7 @@ SAMPLERS: dict[str, AnySampler] = {
     "measured, turned": DrawnKernels(_many_kernels(), turns=True),
     "shake field of any size": ShakeField(),
     "three moving objects": MovingObjects(count=(3, 3)),
+    "rain as it comes": DrawnRain(),
 }
 """Everything that draws theta: the samplers of the table, and each sampler as it comes.
 

@@ -323,7 +323,7 @@ def sentence(refused: pytest.ExceptionInfo[RecipeError]) -> str:
     ("name", "part"),
     [
         ("haez", "Did you mean 'haze'?"),
-        ("zzz", "one of bicubic, blur, blur_field, haze, or module:attribute"),
+        ("zzz", "one of bicubic, blur, blur_field, haze, rain, or module:attribute"),
         ("no_such_module_of_anybody:Fade", "ModuleNotFoundError: No module named"),
         ("no/such/file.py:Fade", "no file 'no/such/file.py'"),
         (":Fade", "ValueError"),
@@ -391,6 +391,7 @@ def test_arguments_of_an_operator(arguments: dict[str, object], part: str) -> No
         ("disc", {"radius": "wide"}, "tuple"),
         ("disc", {"radius": [3, 1]}, "radius"),
         ("drawn_haze", {"airlight": [0, 2]}, "airlight of a haze"),
+        ("drawn_rain", {"coverage": [0.5, 1]}, "coverage of rain"),
     ],
 )
 def test_ranges_of_a_sampler(name: str, arguments: dict[str, object], part: str) -> None:

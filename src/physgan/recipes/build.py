@@ -38,6 +38,7 @@ from physgan.physics.downsample import Bicubic
 from physgan.physics.draw import Nothing
 from physgan.physics.haze import DrawnHaze, Haze
 from physgan.physics.jpeg import Jpeg
+from physgan.physics.rain import DrawnRain, Rain
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
 from physgan.physics.shake import ShakeKernels
 from physgan.recipes.load import validated
@@ -45,7 +46,7 @@ from physgan.recipes.schema import Component, ObjectiveSpec, Physics, Recipe
 from physgan.types import Operator, Sampler, Sensor
 
 OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {"bicubic": Bicubic, "blur": Blur, "blur_field": BlurField, "haze": Haze}
+    {"bicubic": Bicubic, "blur": Blur, "blur_field": BlurField, "haze": Haze, "rain": Rain}
 )
 """Operators by name."""
 
@@ -61,6 +62,7 @@ SAMPLERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "moving_objects": MovingObjects,
         "drawn_haze": DrawnHaze,
         "nothing": Nothing,
+        "drawn_rain": DrawnRain,
     }
 )
 """Samplers by name."""

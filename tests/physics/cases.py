@@ -19,8 +19,8 @@ from physgan.physics.downsample import Bicubic
 from physgan.physics.draw import Nothing
 from physgan.physics.haze import DrawnHaze, Haze
 from physgan.physics.kernels import DrawnKernels
-from physgan.physics.shake import ShakeKernels
 from physgan.physics.rain import DrawnRain, Rain
+from physgan.physics.shake import ShakeKernels
 
 AnyTheta: TypeAlias = Mapping[str, Any]
 """Theta of one operator or, nested once more, of a chain."""

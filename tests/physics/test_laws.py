@@ -37,18 +37,21 @@ def test_fits_the_protocols(case: Case) -> None:
     assert isinstance(case.sampler, Sampler)
 
 
-@every_case
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.neutral is not None], ids=lambda case: case.name
+)
 def test_identity_at_neutral_theta(case: Case) -> None:
     x, _ = case.draw()
-    if case.neutral is None:
-        pytest.skip("no neutral theta")
+    assert case.neutral is not None
     torch.testing.assert_close(case.operator(x, case.neutral(x)), x, rtol=0, atol=1e-14)
 
 
 @every_case
 def test_drawn_theta_changes_the_picture(case: Case) -> None:
     x, theta = case.draw(n=4)
-    change = (case.operator(x, theta) - x).abs().mean(dim=(1, 2, 3))
+    # What takes samples away does more than to leave some out.
+    points = x[..., :: case.operator.scale, :: case.operator.scale]
+    change = (case.operator(x, theta) - points).abs().mean(dim=(1, 2, 3))
     assert change.max() > 0.01
 
 
@@ -157,8 +160,9 @@ def test_single_precision_is_close(case: Case) -> None:
 def test_brightness_stays_in_range(case: Case) -> None:
     x, theta = case.draw(n=4, dtype=torch.float32)
     y = case.operator(x, theta)
-    assert y.min() > -1e-6
-    assert y.max() < 1 + 1e-6
+    assert y.min() > -case.overshoot - 1e-6
+    # Where light is added, the sensor clips.
+    assert case.adds_light == bool(y.max() > 1 + case.overshoot + 1e-6)
 
 
 def drawn(sampler: AnySampler, x: Tensor, generator: Generator) -> dict[str, Tensor]:

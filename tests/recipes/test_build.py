@@ -29,6 +29,7 @@ from physgan.recipes.build import (
 )
 from physgan.recipes.load import load_recipe, parse_recipe, shipped_recipes
 from physgan.recipes.schema import Component, ObjectiveSpec, Physics
+from physgan.recipes.trial import try_physics
 from physgan.types import Operator, RestoreFn, Sampler
 from tests.data.files import save
 from tests.data.test_mat import save_73
@@ -322,7 +323,7 @@ def sentence(refused: pytest.ExceptionInfo[RecipeError]) -> str:
     ("name", "part"),
     [
         ("haez", "Did you mean 'haze'?"),
-        ("zzz", "one of blur, blur_field, haze, or module:attribute"),
+        ("zzz", "one of bicubic, blur, blur_field, haze, rain, or module:attribute"),
         ("no_such_module_of_anybody:Fade", "ModuleNotFoundError: No module named"),
         ("no/such/file.py:Fade", "no file 'no/such/file.py'"),
         (":Fade", "ValueError"),
@@ -390,6 +391,7 @@ def test_arguments_of_an_operator(arguments: dict[str, object], part: str) -> No
         ("disc", {"radius": "wide"}, "tuple"),
         ("disc", {"radius": [3, 1]}, "radius"),
         ("drawn_haze", {"airlight": [0, 2]}, "airlight of a haze"),
+        ("drawn_rain", {"coverage": [0.5, 1]}, "coverage of rain"),
     ],
 )
 def test_ranges_of_a_sampler(name: str, arguments: dict[str, object], part: str) -> None:
@@ -446,6 +448,37 @@ def test_a_factory_that_takes_anything_gets_it() -> None:
         return arguments
 
     assert checked_arguments(anything, {"a": [1]}, origin="any") == {"a": [1]}
+
+
+def test_super_resolution_is_a_recipe_of_names() -> None:
+    """The paper's: bicubic by 4, enlarged again before ResNet-9."""
+    recipe = parse_recipe(
+        """
+name: sr4
+data: {crop: 64}
+physics:
+  stages:
+    sampling: {operator: {name: bicubic, arguments: {scale: 4}}, sampler: nothing}
+  sensor: [clip, {name: jpeg, arguments: {quality: [80, 95], subsampling: "4:4:4"}}]
+generator: {name: resnet9, arguments: {width: 4, blocks: 1}}
+discriminator: {name: patchgan, arguments: {width: 4}}
+training: {schedule: {constant: 1, decay: 0}}
+"""
+    )
+    degradation = build_degradation(recipe.physics)
+    scale = degradation.operator.scale
+    network = build_generator(recipe.generator, channels=3, scale=scale, seed=1)
+    assert isinstance(network, RestoreFn)
+    assert (scale, network.scale, network.multiple_of) == (4, 4, 1)
+    try_physics(degradation, crop=64, channels=3)
+    x = torch.rand(2, 3, 64, 64, generator=Generator().manual_seed(1))
+    batch = synthesise(x, degradation, generator=Generator().manual_seed(2))
+    assert batch.y.shape == (2, 3, 16, 16)
+    assert {stage: [*part] for stage, part in batch.theta.items()} == {
+        "sampling": [],
+        "sensor": ["quality"],
+    }
+    assert network(batch.y).shape == x.shape
 
 
 def test_a_recipe_s_own_stage_is_a_chain_of_two() -> None:

@@ -1,4 +1,7 @@
-"""Draws that samplers share, on the device and with the state of the caller's generator."""
+"""Draws that samplers share, on the device and with the state of the caller's generator.
+
+And the sampler that draws nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,13 @@ def uniform(n: int, bounds: tuple[float, float], *, generator: Generator) -> Ten
     """n numbers drawn uniformly between two bounds, float32, on the generator's device."""
     low, high = bounds
     return low + (high - low) * torch.rand(n, generator=generator, device=generator.device)
+
+
+class Nothing:
+    """The sampler of operators without parameters: an empty theta, and no number drawn."""
+
+    def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
+        return {}
 
 
 def smooth_field(n: int, size: tuple[int, int], cells: int, *, generator: Generator) -> Tensor:

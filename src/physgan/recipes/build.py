@@ -34,7 +34,11 @@ from physgan.physics.blur import (
 )
 from physgan.physics.blur_field import BlurField, MovingObjects, ShakeField
 from physgan.physics.compose import Degradation, Stage
+from physgan.physics.downsample import Bicubic
+from physgan.physics.draw import Nothing
 from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.jpeg import Jpeg
+from physgan.physics.rain import DrawnRain, Rain
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
 from physgan.physics.shake import ShakeKernels
 from physgan.recipes.load import validated
@@ -42,7 +46,7 @@ from physgan.recipes.schema import Component, ObjectiveSpec, Physics, Recipe
 from physgan.types import Operator, Sampler, Sensor
 
 OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {"blur": Blur, "blur_field": BlurField, "haze": Haze}
+    {"bicubic": Bicubic, "blur": Blur, "blur_field": BlurField, "haze": Haze, "rain": Rain}
 )
 """Operators by name."""
 
@@ -57,6 +61,8 @@ SAMPLERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "shake_field": ShakeField,
         "moving_objects": MovingObjects,
         "drawn_haze": DrawnHaze,
+        "nothing": Nothing,
+        "drawn_rain": DrawnRain,
     }
 )
 """Samplers by name."""
@@ -75,7 +81,7 @@ PICTURES: Mapping[str, Callable[..., Any]] = MappingProxyType(
 """Sets of clear pictures, drawn or published, by name."""
 
 SENSOR_STAGES: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {"noise": Noise, "clip": Clip, "round": Round}
+    {"noise": Noise, "clip": Clip, "round": Round, "jpeg": Jpeg}
 )
 """Stages of a sensor by name."""
 

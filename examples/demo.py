@@ -27,6 +27,7 @@ from physgan.evaluation.reading import read_text, require_tesseract
 from physgan.images.read import read_8bit
 from physgan.images.write import write_8bit
 from physgan.metrics.protocol import protocol, scores
+from physgan.metrics.quantise import to_levels
 from physgan.metrics.text import character_error_rate
 from physgan.recipes.build import build_degradation
 from physgan.recipes.load import load_recipe
@@ -40,7 +41,7 @@ PAGES = {"letter": (0.45, "demo/1", 2), "figure": (0.4, "demo/2", 5), "slide": (
 def save(path: Path, image: Tensor) -> None:
     """Writes 3×H×W in [0, 1] as an 8-bit picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_8bit(path, image.mul(255).round().clamp(0, 255).to(torch.uint8))
+    write_8bit(path, to_levels(image))
 
 
 def load(path: Path) -> Tensor:

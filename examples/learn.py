@@ -21,7 +21,7 @@ from physgan.data.synthesis import synthesise
 from physgan.images.read import read_8bit
 from physgan.images.write import write_8bit
 from physgan.metrics.psnr import psnr
-from physgan.metrics.quantise import to_8bit
+from physgan.metrics.quantise import to_8bit, to_levels
 from physgan.recipes.build import build_degradation
 from physgan.recipes.experiment import WEIGHTS, train_recipe
 from physgan.recipes.load import load_recipe
@@ -35,7 +35,7 @@ STEPS = 240
 
 def save(path: Path, image: Tensor) -> None:
     """Writes 1×3×H×W in [0, 1] as an 8-bit picture."""
-    write_8bit(path, image[0].mul(255).round().clamp(0, 255).to(torch.uint8))
+    write_8bit(path, to_levels(image[0]))
 
 
 class Told:

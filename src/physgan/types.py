@@ -39,15 +39,20 @@ class Operator(Protocol):
 Part: TypeAlias = Literal["number", "map", "kernel"]
 """What a parameter is to the picture, which decides what becomes of it where that is cut or turned.
 
-`number`: per image, N or N×C; the place does not matter. `map`: N×*×H×W, a value for each pixel of
-what the operator is given. `kernel`: N×k×l or N×*×k×l about its centre, mirrored and turned with
-the picture, the same at every place.
+`number`: per image, N or N×C, to which neither place nor direction matters; an operator with an
+angle or a displacement among its parameters tells no parts, and is refused. `map`: N×*×H×W, a value
+for each pixel of what the operator is given. `kernel`: N×k×l or N×*×k×l about its centre, mirrored
+and turned with the picture, the same at every place.
 """
 
 
 @runtime_checkable
 class Following(Protocol):
-    """An operator whose theta can follow its image through cuts, flips and turns."""
+    """An operator whose theta can follow its image through cuts, flips and turns.
+
+    With a scale, it commutes with flips and turns of the whole image: averaging does, taking every
+    second pixel does not.
+    """
 
     scale: int
     parts: Mapping[str, Part]

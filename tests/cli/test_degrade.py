@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from physgan.cli import main
+from physgan.data.maker import seed_of
 from physgan.data.pairs import read_pairs
 from physgan.data.theta import load_theta
 from physgan.images.read import read_8bit
@@ -53,7 +55,7 @@ def test_the_manifest_makes_the_same_pairs_again(
 ) -> None:
     assert degrade(ground, "pairs", "--seed", "3") == 0
     assert degrade(ground, "again", "--json", physics="pairs/manifest.jsonl") == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["differing"] == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["differences"] == []
     assert files(ground / "again") == files(ground / "pairs")
     assert degrade(ground, "other", "--seed", "4") == 0
     assert files(ground / "other") != files(ground / "pairs")
@@ -69,13 +71,47 @@ def test_a_part_of_the_folder_gives_the_same_pairs(ground: Path) -> None:
         assert before[name] == after[name]
 
 
-def test_pairs_that_come_out_otherwise_are_told(
+def test_what_differs_from_the_manifest_is_told_by_kind(
     ground: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert degrade(ground, "pairs") == 0
     write_picture(ground / "clear" / "001.png", torch.rand(3, 20, 20))
+    (ground / "clear" / "002.png").unlink()
+    write_picture(ground / "clear" / "zzz.png", torch.rand(3, 20, 20))
+    text = (ground / "pairs" / "manifest.jsonl").read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in text.splitlines()]
+    lines[0]["torch"] = "1.0"
+    lines[4]["degraded_sha256"] = "0"
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (ground / "pairs" / "manifest.jsonl").write_text(text, encoding="utf-8")
     assert degrade(ground, "again", physics="pairs/manifest.jsonl") == 1
-    assert "1 pairs are not those of the manifest, such as '001'" in capsys.readouterr().err
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert "1 missing, such as '002'" in err
+    assert "1 new, such as 'zzz'" in err
+    assert "1 of other clear pictures, such as '001'" in err
+    assert "1 of the same picture, degraded otherwise, such as '003'" in err
+    assert "torch 1.0 then" in err
+    assert "physgan" in err.split(":")[0]
+
+
+def test_names_draw_alike_however_they_are_spelt() -> None:
+    assert seed_of(1, "gr\u00f6\u00dfe") == seed_of(1, "gro\u0308\u00dfe")
+    assert seed_of(1, "a") != seed_of(2, "a")
+
+
+def test_a_run_that_was_killed_goes_on(ground: Path) -> None:
+    assert degrade(ground, "whole") == 0
+    shutil.copytree(ground / "whole", ground / "killed")
+    lines = (ground / "killed" / "manifest.jsonl").read_text(encoding="utf-8").splitlines(True)
+    # Killed between the two pictures of the third pair, with half a line of the second written.
+    (ground / "killed" / "manifest.jsonl").write_text("".join(lines[:2]) + lines[2][:30], "utf-8")
+    (ground / "killed" / "degraded" / "002.png").unlink()
+    for part, suffix in (("clean", "png"), ("degraded", "png"), ("theta", "safetensors")):
+        (ground / "killed" / part / f"003.{suffix}").unlink()
+    before = (ground / "killed" / "degraded" / "000.png").stat().st_mtime_ns
+    assert degrade(ground, "killed") == 0
+    assert files(ground / "killed") == files(ground / "whole")
+    assert (ground / "killed" / "degraded" / "000.png").stat().st_mtime_ns == before
 
 
 def test_a_bad_picture_costs_no_other(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,12 +170,107 @@ def test_wrong_usage(
     assert not (ground / "pairs").exists()
 
 
+OPERATOR = """
+import torch
+class Odd:
+    scale = 1
+    def __call__(self, x, theta):
+        {body}
+class Nothing:
+    def sample(self, x, *, generator):
+        return {{}}
+"""
+
+
+def foreign(ground: Path, body: str) -> str:
+    """A recipe of an operator of one's own."""
+    (ground / "odd.py").write_text(OPERATOR.format(body=body), encoding="utf-8")
+    text = (ground / "tiny.yaml").read_text(encoding="utf-8")
+    head, _, tail = text.partition("    blur:")
+    stage = "    odd: {operator: 'odd.py:Odd', sampler: 'odd.py:Nothing'}\n"
+    recipe = head + stage + tail[tail.index("  sensor:") :]
+    (ground / "odd.yaml").write_text(recipe, encoding="utf-8")
+    return "odd.yaml"
+
+
+def test_a_manifest_runs_no_code_and_tells_no_places(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert degrade(ground, "pairs", physics=foreign(ground, "return x * 0.5")) == 0
+    text = (ground / "pairs" / "manifest.jsonl").read_text(encoding="utf-8")
+    assert str(ground) not in text
+    assert "odd.py:Odd" in text
+    again = [str(ground / "clear"), "--physics", str(ground / "pairs" / "manifest.jsonl")]
+    for argv in (
+        ["degrade", *again, "--output", str(ground / "again")],
+        ["check-physics", str(ground / "pairs")],
+    ):
+        assert main(argv) == 2
+        err = capsys.readouterr().err
+        assert "foreign code, 'odd.py:Odd'" in err
+        assert "--physics RECIPE" in err
+    assert degrade(ground, "again", physics="odd.yaml") == 0
+    assert files(ground / "again") == files(ground / "pairs")
+    # Other code makes other pairs: they are not mixed.
+    assert degrade(ground, "again", physics=foreign(ground, "return x * 0.4")) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "part"),
+    [
+        ("raise KeyError('beta')", "KeyError"),
+        ("return x / 0 * 0", "finite"),
+        ("return torch.rand_like(x)[..., 1:]", "Its scale is 1"),
+    ],
+)
+def test_physics_that_fails_is_refused_before_anything_is_made(
+    ground: Path, capsys: pytest.CaptureFixture[str], body: str, part: str
+) -> None:
+    assert degrade(ground, "pairs", physics=foreign(ground, body)) == 2
+    err = capsys.readouterr().err
+    assert part in err
+    assert err.count("\n") == 1
+    assert not (ground / "pairs").exists()
+
+
+def test_physics_that_fails_on_one_picture_costs_no_other(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = "return x if x.shape[-1] != 44 else {}['width']"
+    assert degrade(ground, "pairs", physics=foreign(ground, body)) == 1
+    assert "002.png': expected one that the physics takes, got KeyError" in capsys.readouterr().err
+    assert len(list((ground / "pairs" / "degraded").iterdir())) == 3
+
+
+def test_a_name_that_is_too_long_costs_no_other(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ground / "clear" / "000.png").rename(ground / "clear" / f"{'n' * 240}.png")
+    assert degrade(ground, "pairs") == 1
+    assert "too long" in capsys.readouterr().err
+    assert len(list((ground / "pairs" / "degraded").iterdir())) == 3
+
+
 def test_nothing_is_replaced(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert degrade(ground, "pairs") == 0
     before = files(ground / "pairs")
     assert degrade(ground, "pairs", "--seed", "9") == 2
-    assert "a new folder or an empty one" in capsys.readouterr().err
+    assert "the same physics, channels and seed" in capsys.readouterr().err
     assert files(ground / "pairs") == before
+    assert (
+        main(
+            [
+                "degrade",
+                str(ground / "clear"),
+                "--physics",
+                "deblur-text",
+                "--output",
+                str(ground / "clear"),
+            ]
+        )
+        == 2
+    )
+    assert "one that holds something else" in capsys.readouterr().err
 
 
 def test_two_pictures_of_one_name(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,7 +280,13 @@ def test_two_pictures_of_one_name(ground: Path, capsys: pytest.CaptureFixture[st
     assert "names that differ before the ending" in capsys.readouterr().err
 
 
-def test_a_broken_manifest(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (ground / "broken.jsonl").write_text("[]\n", encoding="utf-8")
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]\n", "null\n", '{"seed": "abc"}\n', '{"recipe": "x", "seed": 0}\n"name"\n', "{\n"],
+)
+def test_a_broken_manifest(ground: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
+    (ground / "broken.jsonl").write_text(content, encoding="utf-8")
     assert degrade(ground, "pairs", physics="broken.jsonl") == 1
-    assert "one that `physgan degrade` wrote" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "one that `physgan degrade` wrote" in err
+    assert err.count("\n") == 1

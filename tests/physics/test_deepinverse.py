@@ -98,6 +98,8 @@ def test_parameters_can_be_replaced() -> None:
     assert torch.equal(physics(x), x)
     physics.update_parameters(kernel=second)
     assert torch.equal(physics(x), shifted)
+    with pytest.raises(ThetaError, match="one of kernel, got 'kernle'"):
+        physics.update_parameters(kernle=second)
     assert physics.double().theta()["kernel"].dtype == torch.float64
 
 

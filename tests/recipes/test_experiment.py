@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -15,7 +16,8 @@ from physgan import load_recipe, load_weights, train_recipe
 from physgan.errors import ImageError, RecipeError, TrainingError, WeightsError
 from physgan.networks import UNet
 from physgan.recipes.build import build_generator
-from physgan.recipes.experiment import CARD, LOG, RECIPE, WEIGHTS, _curve
+from physgan.recipes.experiment import CARD, LOG, RECIPE, START, WEIGHTS, _curve
+from physgan.weights.file import save_weights
 from tests.training.tiny import draw_pictures, records, write_picture, write_recipe
 
 
@@ -262,3 +264,66 @@ def test_the_curve_is_thinned_and_keeps_its_end(tmp_path: Path) -> None:
     assert curve[-1] == {"step": 101, "psnr": 101.0}
     assert len(_curve(tmp_path, points=200)) == 101
     assert _curve(tmp_path / "none") == []
+
+
+def test_a_start_that_nothing_came_of_is_not_taken_up(ground: Path) -> None:
+    """A run killed before its first checkpoint leaves its copy, which another start replaces."""
+    first = carry_out(ground, NO_STEP, "--seed=3").rename(ground / "first")
+    second = carry_out(ground, NO_STEP, "--seed=4").rename(ground / "second")
+    (ground / "run").mkdir()
+    shutil.copy(first / WEIGHTS, ground / "run" / START)
+    run = resume(ground, f"--training.start={second}")
+    came_from = load_weights(run / WEIGHTS)[1].training["began_from"]
+    assert isinstance(came_from, dict)
+    assert came_from["sha256"] == hashlib.sha256((second / WEIGHTS).read_bytes()).hexdigest()
+
+
+def test_a_header_cannot_tell_its_own_licence_anew(ground: Path) -> None:
+    first = carry_out(ground, NO_STEP, "--data.licence=research only").rename(ground / "first")
+    network, info = load_weights(first / WEIGHTS)
+    lying = dataclasses.replace(info, training={"licence": "CC0", "sha256": "x"})
+    save_weights(first / WEIGHTS, network.state_dict(), lying)
+    run = carry_out(ground, NO_STEP, f"--training.start={first}", "--data.licence=CC0")
+    header = load_weights(run / WEIGHTS)[1]
+    assert header.licence == "CC0; begun from weights of licence: research only"
+
+
+def test_drawn_pictures_tell_what_they_allow_and_others_do_not(ground: Path) -> None:
+    drawn = "--data.pictures={name: text_pages, arguments: {count: 8, side: 48}}"
+    recipe = load_recipe(ground / "tiny.yaml", [drawn, NO_STEP])
+    train_recipe(recipe, ground / "drawn", device="cpu")
+    assert load_weights(ground / "drawn" / WEIGHTS)[1].licence.startswith("Apache-2.0")
+    assert load_weights(carry_out(ground, NO_STEP) / WEIGHTS)[1].licence == "unknown"
+    with pytest.raises(RecipeError, match=r"--data\.pictures null"):
+        carry_out(ground, drawn)
+
+
+def test_the_header_tells_arithmetic_and_no_places(ground: Path) -> None:
+    (ground / "fade.py").write_text(
+        "class Fade:\n"
+        "    scale = 1\n"
+        "    def __init__(self, path):\n"
+        "        pass\n"
+        "    def __call__(self, x, theta):\n"
+        "        return x * 0.5\n"
+        "class Nothing:\n"
+        "    def sample(self, x, *, generator):\n"
+        "        return {}\n",
+        encoding="utf-8",
+    )
+    operator = f"{{name: '{ground}/fade.py:Fade', arguments: {{path: '{ground}/secret'}}}}"
+    stages = f"{{fade: {{operator: {operator}, sampler: '{ground}/fade.py:Nothing'}}}}"
+    run = carry_out(ground, NO_STEP, f"--physics.stages={stages}")
+    info = load_weights(run / WEIGHTS)[1]
+    assert str(ground) not in str(info)
+    assert "fade.py:Fade" in str(info.recipe)
+    assert info.training["arithmetic"] == "fp32 on cpu"
+    assert info.training["torch"] == torch.__version__
+
+
+def test_other_arithmetic_is_told_when_a_run_goes_on(
+    ground: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    carry_out(ground, NO_STEP)
+    resume(ground, "--training.precision=bf16")
+    assert "was in fp32 on cpu and goes on in bf16 on cpu" in caplog.text

@@ -153,3 +153,11 @@ def test_a_folder_that_may_not_be_looked_into_is_told(
     assert "deep/b.png" not in names(jobs, ground / "out")
     assert len(jobs) == 3
     assert any("deep" in str(f) and "may not be looked at" in str(f) for f in faults)
+
+
+def test_hidden_folders_are_left_alone(ground: Path) -> None:
+    write_picture(ground / "in" / "a.png", torch.rand(3, 8, 8))
+    (ground / "in" / ".thumbs").mkdir()
+    write_picture(ground / "in" / ".thumbs" / "a.png", torch.rand(3, 8, 8))
+    jobs, _ = plan([ground / "in"], ground / "out", recursive=True)
+    assert not [job for job in jobs if ".thumbs" in job.source.parts]

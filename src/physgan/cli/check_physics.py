@@ -37,11 +37,11 @@ class Arguments:
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
-    from physgan.data.maker import MANIFEST
+    from physgan.data.manifest import MANIFEST
     from physgan.errors import UsageError
     from physgan.evaluation.physics import check_physics
     from physgan.recipes.build import build_degradation
-    from physgan.recipes.load import recipe_or_manifest
+    from physgan.recipes.load import physics_from
 
     most = arguments.pairs_at_most
     if most < 1:
@@ -54,12 +54,12 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
                 "physics", expected="--physics RECIPE, or a manifest in the folder", got="neither"
             )
         physics = str(folder / MANIFEST)
-    recipe = recipe_or_manifest(physics)
-    degradation = build_degradation(recipe.physics)
+    spec, channels = physics_from(physics)
+    degradation = build_degradation(spec)
     if any(folder.glob("*.mat")):
-        chosen, thetas = _of_levin(folder, most, list(recipe.physics.stages))
+        chosen, thetas = _of_levin(folder, most, list(spec.stages))
     else:
-        chosen, thetas = _of_folders(folder, most, recipe.data.channels)
+        chosen, thetas = _of_folders(folder, most, channels)
     report = check_physics(chosen, thetas, degradation)
     if arguments.json:
         print(json.dumps(_record(report)))

@@ -7,9 +7,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+if TYPE_CHECKING:
+    from physgan.data.manifest import Head, Record
+    from physgan.recipes.schema import Physics
 
 
 @dataclass
@@ -24,7 +28,8 @@ class Arguments:
     physics: str
     """Recipe whose physics degrades them, or the manifest of pairs to make again."""
     output: Path
-    """Folder of the pairs: clean, degraded, theta, manifest.jsonl. It must hold none yet."""
+    """Folder of the pairs: clean, degraded, theta, manifest.jsonl. One that holds pairs of the same
+    physics and seed is gone on with."""
     seed: int | None = None
     """Decides what is drawn; 0, or that of the manifest, where it is left out."""
     json: bool = False
@@ -33,58 +38,121 @@ class Arguments:
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
-    from physgan.data.maker import MANIFEST, make_pairs, read_manifest, write_manifest
+    from physgan.data.maker import make_pairs
+    from physgan.data.manifest import (
+        MANIFEST,
+        append_record,
+        differences,
+        read_manifest,
+        write_manifest,
+    )
     from physgan.errors import UsageError
     from physgan.images.read import list_images
     from physgan.recipes.build import build_degradation
-    from physgan.recipes.load import recipe_or_manifest
+    from physgan.recipes.trial import try_physics
 
     if arguments.seed is not None and not 0 <= arguments.seed < 2**32:
         raise UsageError("--seed", expected="0 to 2^32 - 1", got=str(arguments.seed))
-    output = arguments.output
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UsageError(
-            f"output '{output}'",
-            expected="a new folder or an empty one",
-            got="one that holds something" if output.is_dir() else "a file",
-        )
-    before: dict[str, str] = {}
-    seed = arguments.seed or 0
-    if Path(arguments.physics).suffix == ".jsonl":
-        head, records = read_manifest(Path(arguments.physics))
-        if arguments.seed is None:
-            seed = int(head["seed"])
-        before = {record["name"]: record["degraded_sha256"] for record in records}
-    recipe = recipe_or_manifest(arguments.physics)
+    head, physics, before = _wanted(arguments)
+    done = _done(arguments.output, head)
     place = arguments.pictures
     paths = [place] if place.is_file() else list_images(place)
-    made, failed = [], 0
-    degradation = build_degradation(recipe.physics)
-    for outcome in make_pairs(paths, degradation, output, seed=seed, channels=recipe.data.channels):
+    degradation = build_degradation(physics)
+    try_physics(degradation, crop=64 * degradation.operator.scale, channels=head.channels)
+    left = [path for path in paths if path.stem not in done]
+    made, failed = dict(done), 0
+    for outcome in make_pairs(
+        left, degradation, arguments.output, seed=head.seed, channels=head.channels
+    ):
+        if not (arguments.output / MANIFEST).exists():
+            write_manifest(arguments.output, head, [])
         if outcome.error is not None:
             failed += 1
             print(f"physgan: {outcome.error}", file=sys.stderr, flush=True)
         elif outcome.record is not None:
-            made.append(outcome.record)
-            progress = f"[{len(made) + failed}/{len(paths)}] {outcome.record['name']}"
+            append_record(arguments.output, outcome.record)
+            made[outcome.record.name] = outcome.record
+            progress = f"[{len(made) + failed}/{len(paths)}] {outcome.record.name}"
             print(progress, file=sys.stderr, flush=True)
-    raw = recipe.model_dump(mode="json", by_alias=True)
-    # Where somebody keeps pictures is nobody else's business.
-    raw["data"]["train"], raw["data"]["pairs"] = None, None
-    write_manifest(output, raw, seed, made)
-    other = [r["name"] for r in made if before.get(r["name"], "") != r["degraded_sha256"]]
-    result = {"pairs": len(made), "failed": failed, "manifest": str(output / MANIFEST)}
-    if before:
-        result["differing"] = len(other)
-    if arguments.json:
-        print(json.dumps(result))
-    else:
-        print(f"{output}: {len(made)} pairs")
-    if before and arguments.seed is None and other:
-        print(
-            f"physgan: {len(other)} pairs are not those of the manifest, such as '{other[0]}': "
-            "other pictures, or another version of physgan or torch.",
-            file=sys.stderr,
+    write_manifest(arguments.output, head, made.values())
+    unlike = differences(before, made) if before else []
+    result = {
+        "pairs": len(made),
+        "failed": failed,
+        "manifest": str(arguments.output / MANIFEST),
+        "differences": unlike,
+    }
+    print(json.dumps(result) if arguments.json else f"{arguments.output}: {len(made)} pairs")
+    if unlike:
+        told, _ = read_manifest(Path(arguments.physics))
+        versions = [
+            f"{name} {getattr(told, name)} then, {getattr(head, name)} now"
+            for name in ("physgan", "torch", "cpu")
+            if getattr(told, name) != getattr(head, name)
+        ]
+        why = "; ".join([*unlike, *versions])
+        print(f"physgan: not the pairs of the manifest: {why}.", file=sys.stderr)
+    return 1 if failed or unlike else 0
+
+
+def _wanted(arguments: Arguments) -> tuple[Head, Physics, dict[str, Record]]:
+    """What shall be made, by which physics, and the records of the manifest that it comes from."""
+    import torch
+
+    from physgan import __version__
+    from physgan.data.manifest import Head, read_manifest
+    from physgan.recipes.build import foreign_code
+    from physgan.recipes.load import load_recipe, physics_from, published
+
+    physics, channels = physics_from(arguments.physics)
+    here = {
+        "physgan": __version__,
+        "torch": torch.__version__,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+    }
+    if Path(arguments.physics).suffix == ".jsonl":
+        head, records = read_manifest(Path(arguments.physics))
+        if arguments.seed in (None, head.seed):
+            return head.model_copy(update=here), physics, records
+        return head.model_copy(update=here | {"seed": arguments.seed}), physics, {}
+    recipe = load_recipe(arguments.physics)
+    head = Head(
+        recipe=recipe.name,
+        physics=published(recipe)["physics"],
+        channels=channels,
+        seed=arguments.seed or 0,
+        code=foreign_code(recipe.physics),
+        **here,
+    )
+    return head, physics, {}
+
+
+def _done(output: Path, head: Head) -> dict[str, Record]:
+    """The pairs that an earlier run has left whole in the folder."""
+    from physgan.data.maker import CLEAN, DEGRADED, THETA
+    from physgan.data.manifest import MANIFEST, read_manifest
+    from physgan.errors import UsageError
+
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return {}
+    if not (output / MANIFEST).is_file():
+        raise UsageError(
+            f"output '{output}'",
+            expected="a new folder, an empty one, or one of pairs to go on with",
+            got="one that holds something else" if output.is_dir() else "a file",
         )
-        return 1
-    return 1 if failed else 0
+    there, records = read_manifest(output / MANIFEST)
+    if there.decides != head.decides:
+        raise UsageError(
+            f"output '{output}'",
+            expected="pairs of the same physics, channels and seed, to go on with",
+            got="others",
+            remedy="Name another folder.",
+        )
+    return {
+        name: record
+        for name, record in records.items()
+        if (output / CLEAN / f"{name}.png").is_file()
+        and (output / DEGRADED / f"{name}.png").is_file()
+        and (output / THETA / f"{name}.safetensors").is_file()
+    }

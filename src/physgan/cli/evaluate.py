@@ -73,7 +73,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     if arguments.text:
         require_tesseract()
     restorer = Restorer.from_pretrained(source, device=arguments.device)
-    pairs = read_pairs(arguments.degraded, arguments.clean)
+    pairs = read_pairs(arguments.degraded, arguments.clean, channels=restorer.fn.channels)
     how = protocol(arguments.protocol, scale=restorer.fn.scale)
     consistent = None
     if arguments.theta is not None:
@@ -133,13 +133,9 @@ def _consistency(
     from physgan.data.theta import load_thetas
     from physgan.evaluation.consistency import consistency
     from physgan.recipes.build import build_degradation
-    from physgan.recipes.load import physics_of, recipe_or_manifest
+    from physgan.recipes.load import physics_from, physics_of
 
-    spec = (
-        recipe_or_manifest(physics).physics
-        if physics is not None
-        else physics_of(info and info.recipe)
-    )
+    spec = physics_of(info and info.recipe) if physics is None else physics_from(physics)[0]
     degradation = build_degradation(spec)
     thetas = dict(zip(names, load_thetas(folder, names), strict=True))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +27,7 @@ class Arguments:
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
     from physgan.cli.weights import chosen_weights
+    from physgan.errors import WeightsError
     from physgan.weights.card import card_of
     from physgan.weights.catalogue import SHIPPED
     from physgan.weights.file import read_info
@@ -33,9 +35,15 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     if arguments.task is not None and not arguments.json:
         print(card_of(chosen_weights(arguments.task, None), title=arguments.task), end="")
         return 0
+    failed = 0
     for name in [arguments.task] if arguments.task is not None else sorted(SHIPPED):
-        path = chosen_weights(name, None)
-        info = read_info(path)
+        try:
+            path = chosen_weights(name, None)
+            info = read_info(path)
+        except WeightsError as error:
+            failed += 1
+            print(f"physgan: {error}", file=sys.stderr)
+            continue
         if arguments.json:
             print(json.dumps(_record(name, info), ensure_ascii=False))
             continue
@@ -43,7 +51,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
         print(f"    {path.stat().st_size / 1e6:.1f} MB, licence: {info.licence}")
         for line in _numbers(info):
             print(f"    {line}")
-    return 0
+    return 1 if failed else 0
 
 
 def _record(name: str, info: WeightsInfo) -> dict[str, Any]:

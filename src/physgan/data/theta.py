@@ -21,7 +21,8 @@ def save_theta(path: Path, theta: ChainTheta) -> None:
     """Writes nested parameters; stage and parameter are joined by a dot: `blur.kernel`.
 
     Raises:
-        ThetaError: the name of a stage has a dot, and could not be told from the parameter's.
+        ThetaError: the name of a stage has a dot, and could not be told from the parameter's; or
+            the file cannot be written.
     """
     if dotted := [stage for stage in theta if "." in stage]:
         raise ThetaError(
@@ -33,10 +34,15 @@ def save_theta(path: Path, theta: ChainTheta) -> None:
         for stage, part in theta.items()
         for name, tensor in part.items()
     }
-    with replacing(path) as beside:
-        # The names of stages, since one without parameters is in no tensor's name. One entry alone:
-        # safetensors writes several in any order, and equal parameters make equal files.
-        save_file(flat, beside, {_FORMAT: ".".join(theta)})
+    try:
+        with replacing(path) as beside:
+            # The names of stages, since one without parameters is in no tensor's name. One entry
+            # alone: safetensors writes several in any order, and equal parameters make equal files.
+            save_file(flat, beside, {_FORMAT: ".".join(theta)})
+    except (SafetensorError, OSError) as error:
+        raise ThetaError(
+            f"theta file '{path}'", expected="a file that can be written", got=str(error)
+        ) from None
 
 
 def load_theta(path: Path) -> dict[str, dict[str, Tensor]]:

@@ -101,14 +101,22 @@ class ToDeepInverse(nn.Module):
     ) -> None:
         super().__init__()
         self.operator, self.size = operator, size
-        self.names: tuple[str, ...] = ()
+        self.names = tuple(theta)
         self.update_parameters(**theta)
 
     def update_parameters(self, **theta: Tensor) -> None:
-        """Replaces the parameters that are given."""
+        """Replaces the parameters that are given.
+
+        Raises:
+            ThetaError: there is none of such a name.
+        """
         for name, tensor in theta.items():
             if name not in self.names:
-                self.names = (*self.names, name)
+                raise ThetaError(
+                    "parameter of a physics",
+                    expected=f"one of {', '.join(self.names)}",
+                    got=repr(name),
+                )
             # Under a name of its own: `scale` and `training` may be parameters, too.
             self.register_buffer(f"theta_{name}", tensor)
 

@@ -89,6 +89,12 @@ def cropped(operator: Operator | Chain, theta: AnyTheta, box: Box) -> dict[str, 
         ThetaError: as `mirrored`.
         ShapeError: the box is off the grid, or reaches beyond a map.
     """
+    if min(box) < 0 or not (box.height and box.width):
+        raise ShapeError(
+            "cut of an image and its theta",
+            expected="a rectangle of at least one pixel, from (0, 0) on",
+            got=str(tuple(box)),
+        )
     if any(side % operator.scale for side in box):
         raise ShapeError(
             "cut of an image and its theta",

@@ -297,7 +297,7 @@ def _made(factory: Callable[..., Any], arguments: Mapping[str, Any], origin: str
         ) from None
 
 
-def foreign_code(recipe: Recipe) -> str:
+def foreign_code(recipe: Recipe | Physics) -> str:
     """A text that changes when files of foreign code that a recipe names do; else empty."""
     names: set[str] = set()
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from physgan.data.crops import CropStream, centre_crop
 from physgan.data.pairs import Pair, drawn_pairs, read_pairs
-from physgan.data.pictures import hold_out, open_pictures
+from physgan.data.pictures import Pictures, hold_out, open_pictures
 from physgan.errors import ImageError, RecipeError, TrainingError
 from physgan.files import replacing, write_text
 from physgan.metrics.ssim import WINDOW
@@ -34,7 +34,7 @@ from physgan.recipes.build import (
     foreign_code,
     picture_paths,
 )
-from physgan.recipes.load import dump_recipe, load_recipe, placed
+from physgan.recipes.load import dump_recipe, load_recipe, placed, published
 from physgan.recipes.schema import Data, Recipe
 from physgan.recipes.trial import try_networks, try_physics
 from physgan.training.logs import JsonLines, Watcher
@@ -91,7 +91,9 @@ def train_recipe(
         TrainingError: the folder holds another run, or the run fails.
     """
     recipe = _placed(recipe)
-    train, held, identity = _pictures(recipe)
+    train, held = _pictures(recipe)
+    # Pictures that are drawn tell what they allow.
+    licence = str(recipe.data.licence or getattr(train.pictures, "licence", "unknown"))
     degradation = build_degradation(recipe.physics)
     objective = build_objective(recipe.objective)
     networks: dict[str, nn.Module] = {
@@ -121,8 +123,6 @@ def train_recipe(
     start = _start(recipe, folder, resume=resume)
     began_from = _begin(networks[GENERATOR], start) if start is not None else {}
     _claim(folder, recipe, resume=resume)
-    if start is not None:
-        _keep(start, folder / START)
     if resume and not (folder / MANIFEST).exists():
         _log.info("no checkpoint in '%s': beginning anew", folder)
     _log.info(
@@ -134,7 +134,15 @@ def train_recipe(
     )
 
     def save(network: nn.Module, outcome: Outcome) -> None:
-        info = _info(recipe, network, outcome, len(train.indices), _curve(folder), began_from)
+        info = _info(
+            recipe,
+            network,
+            outcome,
+            pictures=len(train.indices),
+            licence=licence,
+            curve=_curve(folder),
+            began_from=began_from,
+        )
         save_weights(folder / WEIGHTS, network.state_dict(), info)
         text = card(
             info,
@@ -145,6 +153,8 @@ def train_recipe(
         write_text(folder / CARD, text)
 
     try:
+        if start is not None:
+            _keep(start, folder / START)
         return fit(
             networks,
             stream=train,
@@ -154,7 +164,10 @@ def train_recipe(
             plan=plan,
             folder=folder,
             save_weights=save,
-            data={"training pictures": identity, "foreign code": foreign_code(recipe)},
+            data={
+                "training pictures": train.pictures.identity(),
+                "foreign code": foreign_code(recipe),
+            },
             watchers=lambda start: [
                 JsonLines(folder / LOG, from_step=start),
                 *watchers(start, plan.steps),
@@ -186,11 +199,18 @@ def _placed(recipe: Recipe) -> Recipe:
     return Recipe.model_validate(raw)
 
 
-def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Tensor]], str]:
-    """The stream of crops, the middles of held-out pictures by name, and the set's identity."""
+def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Tensor]]]:
+    """The stream of crops, and the middles of held-out pictures by name."""
     data = recipe.data
+    if data.train is not None and data.pictures is not None:
+        raise RecipeError(
+            "training pictures",
+            expected="'data.train' or 'data.pictures'",
+            got="both",
+            remedy="To train on your own: --data.pictures null --data.train FOLDER.",
+        )
     if data.train is not None:
-        pictures = open_pictures(data.train, channels=data.channels)
+        pictures: Pictures = open_pictures(data.train, channels=data.channels)
     elif data.pictures is not None:
         pictures = build_pictures(data.pictures, channels=data.channels)
     else:
@@ -208,7 +228,7 @@ def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Tensor]], str
         pictures, indices, data.crop, recipe.training.batch, recipe.seed, data.fit, data.augment
     )
     crops = [(f"{i:06d}", centre_crop(pictures.read(i), data.crop, data.fit)) for i in held]
-    return stream, crops, pictures.identity()
+    return stream, crops
 
 
 def _pairs(
@@ -334,7 +354,8 @@ def _start(recipe: Recipe, folder: Path, *, resume: bool) -> Path | None:
     if recipe.training.start is None:
         return None
     copy = folder / START
-    return copy if resume and copy.is_file() else find_weights(recipe.training.start)
+    goes_on = resume and (folder / MANIFEST).is_file() and copy.is_file()
+    return copy if goes_on else find_weights(recipe.training.start)
 
 
 def _begin(network: nn.Module, start: Path) -> dict[str, JSON]:
@@ -342,21 +363,27 @@ def _begin(network: nn.Module, start: Path) -> dict[str, JSON]:
     info = load_weights(start, network=network)[1]
     name = info.recipe.get("name", "") if isinstance(info.recipe, Mapping) else ""
     return {
+        **info.training,
         "name": name,
         "sha256": hashlib.sha256(start.read_bytes()).hexdigest(),
         "commit": info.commit,
         "data": info.data,
         "licence": info.licence,
         "recipe": info.recipe,
-        **info.training,
     }
 
 
 def _keep(start: Path, copy: Path) -> None:
     """Copies what the run begins from, so that it can go on where the original has changed."""
-    if start != copy:
+    if start == copy:
+        return
+    try:
         with replacing(copy) as beside:
             shutil.copyfile(start, beside)
+    except OSError as error:
+        raise TrainingError(
+            f"output '{copy.parent}'", expected="a folder that can be written", got=str(error)
+        ) from None
 
 
 def _curve(folder: Path, *, points: int = 40) -> list[JSON]:
@@ -375,17 +402,13 @@ def _info(
     recipe: Recipe,
     network: nn.Module,
     outcome: Outcome,
+    *,
     pictures: int,
+    licence: str,
     curve: list[JSON],
     began_from: Mapping[str, JSON],
 ) -> WeightsInfo:
-    raw = recipe.model_dump(mode="json", by_alias=True)
-    # Where somebody keeps pictures is nobody else's business.
-    raw["data"]["train"], raw["data"]["pairs"] = None, None
-    for name, path in picture_paths(recipe.data.pictures).items():
-        raw["data"]["pictures"]["arguments"][name] = Path(path).name
-    if began_from:
-        raw["training"]["start"] = Path(str(raw["training"]["start"])).name
+    raw = published(recipe)
     arguments = dict(recipe.generator.arguments)
     arguments |= {"channels": recipe.data.channels}
     if network.scale != 1:
@@ -400,25 +423,24 @@ def _info(
         "hours": round(outcome.seconds / 3600, 3),
         "seed": recipe.seed,
         "machine": f"{platform.machine()}, {platform.system()}, {torch.get_num_threads()} threads",
+        "arithmetic": outcome.arithmetic,
+        "torch": torch.__version__,
         "curve": curve,
     }
-    licence = recipe.data.licence
+    data = f"{pictures} clear pictures or crops, licence: {licence}"
     if began_from:
         training["began_from"] = began_from
         if began_from["licence"] != licence:
             # What it began from binds what it became.
             licence = f"{licence}; begun from weights of licence: {began_from['licence']}"
-    # Of foreign code the name remains; where it lay is nobody else's business either.
-    place, colon, attribute = recipe.generator.name.rpartition(":")
-    raw["generator"]["name"] = name = f"{Path(place).name}{colon}{attribute}"
     return WeightsInfo(
-        architecture=name,
+        architecture=raw["generator"]["name"],
         arguments=arguments,
         channels=recipe.data.channels,
         scale=int(network.scale),  # type: ignore[arg-type]
         recipe=raw,
         commit=_commit(),
-        data=f"{pictures} clear pictures or crops, licence: {recipe.data.licence}",
+        data=data,
         licence=licence,
         measured=measured if outcome.measured else [],
         training=training,

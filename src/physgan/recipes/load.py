@@ -119,29 +119,29 @@ def parse_recipe(
     return validated(Recipe, raw, origin=f"recipe '{origin}'")
 
 
-def recipe_or_manifest(source: str) -> Recipe:
-    """A recipe by file or shipped name, or the one in the manifest of pairs.
+def physics_from(source: str) -> tuple[Physics, int]:
+    """Physics and channels of a recipe, by file or shipped name, or of the manifest of pairs.
 
     Raises:
-        RecipeError: as `load_recipe`.
+        RecipeError: as `load_recipe`; or the manifest names foreign code, which no data runs.
         ImageError: a file ending in .jsonl is no manifest.
     """
     if Path(source).suffix != ".jsonl":
-        return load_recipe(source)
-    from physgan.data.maker import read_manifest  # loads torch, which recipes and their help do not
+        recipe = load_recipe(source)
+        return recipe.physics, recipe.data.channels
+    from physgan.data.manifest import read_manifest  # loads torch, which help does without
 
     head, _ = read_manifest(Path(source))
-    return validated(Recipe, head["recipe"], origin=f"manifest '{source}'")
+    return physics_of(head.model_dump(), origin=f"manifest '{source}'"), head.channels
 
 
-def physics_of(header: object) -> Physics:
-    """The physics in the recipe that a weights file carries, if it names nothing but physgan's own.
+def physics_of(header: object, *, origin: str = "the recipe in the weights") -> Physics:
+    """The physics that weights or pairs carry, if it names nothing but physgan's own.
 
     Raises:
-        RecipeError: there is none, it is of another version, or it names foreign code, which a
-            header alone never runs.
+        RecipeError: there is none, it is of another version, or it names foreign code, which data
+            alone never runs.
     """
-    origin = "the recipe in the weights"
     remedy = "Name a recipe with that physics: --physics RECIPE."
     raw = header.get("physics") if isinstance(header, Mapping) else None
     if not isinstance(raw, Mapping):
@@ -156,6 +156,29 @@ def physics_of(header: object) -> Physics:
             remedy=remedy,
         )
     return physics
+
+
+def published(recipe: Recipe) -> dict[str, Any]:
+    """A recipe for strangers: where somebody keeps pictures, code or weights is not in it."""
+    raw: dict[str, Any] = recipe.model_dump(mode="json", by_alias=True)
+    raw["data"]["train"], raw["data"]["pairs"] = None, None
+    if raw["training"]["start"] is not None:
+        raw["training"]["start"] = Path(raw["training"]["start"]).name
+    return {key: raw[key] if key in _PROSE else _placeless(raw[key]) for key in raw}
+
+
+_PROSE = ("name", "description")
+
+
+def _placeless(value: Any) -> Any:
+    """Paths cut to their last part, however deep they are: of files, and of code in files."""
+    if isinstance(value, Mapping):
+        return {k: v if k == "licence" else _placeless(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_placeless(item) for item in value]
+    if isinstance(value, str) and ("/" in value or "\\" in value):
+        return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+    return value
 
 
 def placed(raw: Any, folder: Path) -> Any:

@@ -87,8 +87,10 @@ class Data(Strict):
         None, description="Pairs to measure progress on, in place of held-out originals."
     )
     workers: PositiveInt = Field(1, description="Threads that read pictures ahead.")
-    licence: str = Field(
-        "unknown", description="What the training pictures allow; it goes into the weights."
+    licence: str | None = Field(
+        None,
+        description="What the training pictures allow; it goes into the weights. Drawn pictures "
+        "tell it themselves, others are 'unknown'.",
     )
 
 

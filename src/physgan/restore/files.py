@@ -170,8 +170,8 @@ def _pictures_in(
 
     files: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=refused):
-        if not recursive:
-            folders.clear()
+        # Hidden folders hold what systems put there, previews among it.
+        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         files += [Path(place, name) for name in names if not name.startswith(".")]
     if inside != folder.resolve():
         files = [path for path in files if not path.resolve().is_relative_to(inside)]

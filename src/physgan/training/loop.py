@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, current_thread, main_thread
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -73,6 +74,8 @@ class Outcome:
     step: int
     seconds: float
     measured: Mapping[str, float]
+    arithmetic: str = ""
+    """precision and device, such as `bf16 on cpu`"""
 
 
 def fit(
@@ -116,9 +119,10 @@ def fit(
         KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint of the last whole step has been
             written.
     """
-    fabric = _fabric(device, plan.precision)
+    fabric, arithmetic = _fabric(device, plan.precision)
     torch.manual_seed(plan.seed)
     state, player, opponents = _players(fabric, networks, plan)
+    state.arithmetic = arithmetic
     state.data = data or {}
     if resume:
         load_checkpoint(folder, state, device=fabric.device)
@@ -220,15 +224,19 @@ def _interrupted() -> Iterator[Event]:
             signal.signal(number, before[number])
 
 
-def _fabric(device: str, precision: str) -> Fabric:
+def _fabric(device: str, precision: str) -> tuple[Fabric, str]:
+    """The engine, and its precision and device in words."""
     # It announces the precision that was asked for on every start.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
+        found = Fabric(accelerator=device, devices=1).device
         if precision == "auto":
-            found = Fabric(accelerator=device, devices=1).device
             precision = "bf16" if has_bf16(found) else "fp32"
-            _log.info("training on %s in %s", found.type, precision)
-        return Fabric(accelerator=device, devices=1, precision=_PRECISION[precision])  # type: ignore[arg-type]
+        name = torch.cuda.get_device_name(found) if found.type == "cuda" else found.type
+        arithmetic = f"{precision} on {name}"
+        _log.info("training in %s", arithmetic)
+        chosen: Any = _PRECISION[precision]
+        return Fabric(accelerator=device, devices=1, precision=chosen), arithmetic
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
             f"device '{device}'",
@@ -284,7 +292,7 @@ def _players(
 
 
 def _outcome(state: TrainState) -> Outcome:
-    return Outcome(state.step, state.seconds, state.measured)
+    return Outcome(state.step, state.seconds, state.measured, state.arithmetic)
 
 
 def _add(state: TrainState, numbers: Mapping[str, Tensor]) -> None:

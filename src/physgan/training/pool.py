@@ -5,15 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-
-def to_levels(image: Tensor) -> Tensor:
-    """The nearest of the 256 levels of [0, 1], as uint8, detached."""
-    return image.detach().mul(255).round().clamp(0, 255).to(torch.uint8)
-
-
-def from_levels(levels: Tensor, dtype: torch.dtype) -> Tensor:
-    """Levels as numbers in [0, 1]."""
-    return levels.to(dtype) / 255
+from physgan.metrics.quantise import from_levels, to_levels
 
 
 class ImagePool:

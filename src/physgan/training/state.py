@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from physgan.training.ema import EMA
 from physgan.training.pool import ImagePool
 
 MANIFEST = "checkpoint.json"
+_log = logging.getLogger("physgan")
+
 _FORMAT = "physgan-checkpoint-1"
 _GLOBAL = "global"
 _GLOBAL_CUDA = "global-cuda"
@@ -52,6 +55,7 @@ class TrainState:
         data: what identifies the training pictures and whatever else may not change.
         seconds: time spent in training, over all resumptions.
         measured: the last validation.
+        arithmetic: precision and device of this sitting.
         sums: of a step's numbers since the last line of the log, on their device.
         counts: how many steps each of them has summed.
     """
@@ -68,6 +72,7 @@ class TrainState:
     data: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     measured: dict[str, float] = field(default_factory=dict)
+    arithmetic: str = ""
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -185,6 +190,7 @@ def save_checkpoint(
         "skipped_in_a_row": state.skipped_in_a_row,
         "seconds": state.seconds,
         "measured": state.measured,
+        "arithmetic": state.arithmetic,
         "counts": state.counts,
         "compact": compact,
         "parts": [
@@ -236,6 +242,7 @@ def load_checkpoint(folder: Path, state: TrainState, *, device: torch.device) ->
         state.skipped_in_a_row = int(manifest["skipped_in_a_row"])
         state.seconds = float(manifest["seconds"])
         state.measured = dict(manifest["measured"])
+        arithmetic = manifest.get("arithmetic", state.arithmetic)
         state.counts = dict(manifest["counts"])
     except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
         raise TrainingError(
@@ -244,6 +251,8 @@ def load_checkpoint(folder: Path, state: TrainState, *, device: torch.device) ->
             got=f"no {error}" if isinstance(error, KeyError) else str(error),
             remedy="Bring all parts and checkpoint.json into the run's folder.",
         ) from None
+    if arithmetic != state.arithmetic:
+        _log.warning("the run was in %s and goes on in %s", arithmetic, state.arithmetic)
     for what, identity in state.data.items():
         if data.get(what) != identity:
             raise TrainingError(

@@ -15,9 +15,10 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from physgan.data.synthesis import Batch
+from physgan.metrics.quantise import from_levels, to_levels
 from physgan.objective.objective import Objective
 from physgan.physics.compose import Degradation
-from physgan.training.pool import ImagePool, from_levels, to_levels
+from physgan.training.pool import ImagePool
 
 
 @dataclass

@@ -15,7 +15,7 @@ _FOLDER = Path(str(resources.files("physgan.weights"))) / "shipped"
 
 def _read_sums() -> dict[str, str]:
     lines = (_FOLDER / "SHA256SUMS").read_text(encoding="ascii").splitlines()
-    pairs = [line.split() for line in lines]
+    pairs = [line.split() for line in lines if line.strip()]
     return {name.removesuffix(".safetensors"): digest for digest, name in pairs}
 
 

@@ -19,6 +19,8 @@ class TextPages:
         seed: decides all pages.
     """
 
+    licence = "Apache-2.0 (trained on pages that the project draws)"
+
     def __init__(self, count: int = 100_000, side: int = 160, seed: int = 0) -> None:
         if count < 1 or side < 16:
             raise ImageError(

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from physgan.physics.blur import Blur, DefocusMotionKernels, DiscKernels, MotionKernels
 from physgan.physics.compose import Degradation, Stage
-from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.haze import DepthHaze, Haze, HazyScenes, transmission_of
 
 AnyTheta: TypeAlias = Mapping[str, Any]
 """Theta of one operator or, nested once more, of a chain."""
@@ -84,6 +84,15 @@ def _delta(x: Tensor) -> dict[str, Tensor]:
     return {"kernel": kernel}
 
 
+class Transmissions:
+    """Hazy scenes by their transmission, as theta of pairs from which it was recovered."""
+
+    def sample(self, x: Tensor, /, *, generator: Generator) -> dict[str, Tensor]:
+        theta = HazyScenes().sample(x, generator=generator)
+        transmission = transmission_of(theta["depth"], theta["beta"])
+        return {"transmission": transmission, "airlight": theta["airlight"]}
+
+
 def _clear_air(x: Tensor) -> dict[str, Tensor]:
     return {
         "transmission": torch.ones_like(x[:, :1]),
@@ -91,8 +100,13 @@ def _clear_air(x: Tensor) -> dict[str, Tensor]:
     }
 
 
+def _no_scattering(x: Tensor) -> dict[str, Tensor]:
+    airlight = torch.full_like(x[:, :, 0, 0], 0.8)
+    return {"depth": x[:, :1], "beta": torch.zeros_like(x[:, 0, 0, 0]), "airlight": airlight}
+
+
 _haze_blur = Degradation(
-    {"haze": Stage(Haze(), DrawnHaze()), "blur": Stage(Blur(), DiscKernels((0.0, 2.4)))}
+    {"haze": Stage(DepthHaze(), HazyScenes()), "blur": Stage(Blur(), DiscKernels((0.0, 2.4)))}
 )
 _blur_blur = Degradation(
     {
@@ -117,12 +131,13 @@ CASES = [
         linear=True,
     ),
     Case("wide blur, zero", Blur("zero"), MotionKernels(), _delta, linear=True),
-    Case("haze", Haze(), DrawnHaze(), _clear_air, linear=False),
+    Case("haze", Haze(), Transmissions(), _clear_air, linear=False),
+    Case("haze from depth", DepthHaze(), HazyScenes(), _no_scattering, linear=False),
     Case(
         "haze, then blur",
         _haze_blur.operator,
         _haze_blur,
-        lambda x: {"haze": _clear_air(x), "blur": _delta(x)},
+        lambda x: {"haze": _no_scattering(x), "blur": _delta(x)},
         linear=False,
     ),
     Case(

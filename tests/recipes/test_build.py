@@ -241,7 +241,7 @@ def sentence(refused: pytest.ExceptionInfo[RecipeError]) -> str:
     ("name", "part"),
     [
         ("haez", "Did you mean 'haze'?"),
-        ("zzz", "one of blur, haze, or module:attribute"),
+        ("zzz", "one of blur, haze, depth_haze, or module:attribute"),
         ("no_such_module_of_anybody:Fade", "ModuleNotFoundError: No module named"),
         ("no/such/file.py:Fade", "no file 'no/such/file.py'"),
         (":Fade", "ValueError"),
@@ -308,7 +308,7 @@ def test_arguments_of_an_operator(arguments: dict[str, object], part: str) -> No
         ("disc", {"radius": [3]}, "a value"),
         ("disc", {"radius": "wide"}, "tuple"),
         ("disc", {"radius": [3, 1]}, "radius"),
-        ("drawn_haze", {"airlight": [0, 2]}, "airlight of a haze"),
+        ("hazy_scenes", {"airlight": [0, 2]}, "airlight of a haze"),
     ],
 )
 def test_ranges_of_a_sampler(name: str, arguments: dict[str, object], part: str) -> None:
@@ -373,7 +373,7 @@ def test_a_recipe_s_own_stage_is_a_chain_of_two() -> None:
 name: two
 physics:
   stages:
-    fog: {operator: haze, sampler: drawn_haze}
+    fog: {operator: depth_haze, sampler: hazy_scenes}
     lens: {operator: blur, sampler: disc}
   sensor: [clip]
 generator: unet

@@ -24,13 +24,15 @@ from physgan.networks import DISCRIMINATORS, GENERATORS
 from physgan.objective.objective import Objective, Weights
 from physgan.physics.blur import Blur, DefocusMotionKernels, DiscKernels, MotionKernels
 from physgan.physics.compose import Degradation, Stage
-from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.haze import DepthHaze, Haze, HazyScenes
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
 from physgan.recipes.load import validated
 from physgan.recipes.schema import Component, ObjectiveSpec, Physics, Recipe
 from physgan.types import Operator, Sampler, Sensor
 
-OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType({"blur": Blur, "haze": Haze})
+OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {"blur": Blur, "haze": Haze, "depth_haze": DepthHaze}
+)
 """Operators by name."""
 
 SAMPLERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
@@ -38,7 +40,7 @@ SAMPLERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "disc": DiscKernels,
         "motion": MotionKernels,
         "defocus_motion": DefocusMotionKernels,
-        "drawn_haze": DrawnHaze,
+        "hazy_scenes": HazyScenes,
     }
 )
 """Samplers by name."""

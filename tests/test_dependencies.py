@@ -49,7 +49,7 @@ def closure(root: str) -> dict[str, bool]:
 @pytest.fixture(scope="module")
 def ours() -> dict[str, bool]:
     extras = metadata("physgan").get_all("Provides-Extra") or []
-    assert {"train", "tensorboard", "dev", "all"} <= set(extras)
+    assert {"train", "data", "tensorboard", "dev", "all"} <= set(extras)
     return closure(f"physgan[{','.join(extras)}]")
 
 
@@ -60,7 +60,7 @@ def test_the_closure_finds_what_an_extra_asks_for() -> None:
 
 def test_everything_that_we_require_is_installed(ours: dict[str, bool]) -> None:
     # Otherwise the walk stops short and the next test proves less than it says.
-    assert {"torch", "mpmath", "tensorboard", "ruff"} <= set(ours)
+    assert {"torch", "mpmath", "h5py", "tensorboard", "ruff"} <= set(ours)
     assert [name for name, installed in ours.items() if not installed] == []
 
 

@@ -69,7 +69,7 @@ def house(tmp_path: Path) -> Path:
     """A package `physgan` with every room of the design, all empty."""
     package = tmp_path / "physgan"
     package.mkdir()
-    for name in ["__init__", "__main__", "errors", "files", "types"]:
+    for name in ["__init__", "__main__", "errors", "files", "resize", "types"]:
         (package / f"{name}.py").touch()
     for room in ROOMS:
         (package / room).mkdir()
@@ -91,7 +91,8 @@ def test_the_whole_house_keeps_the_contract(house: Path) -> None:
         "export/inner.py": "import onnx, onnxscript, physgan.weights.inner",
         "weights/onnx.py": "import onnxruntime, physgan.networks",
         "data/inner.py": "import physgan.physics.inner, physgan.images",
-        "physics/inner.py": "import physgan.types, physgan.errors",
+        "physics/inner.py": "import physgan.types, physgan.errors, physgan.resize",
+        "networks/inner.py": "import physgan.resize",
     }
     for path, line in allowed.items():
         (house / path).write_text(line + "\n", encoding="utf-8")
@@ -107,6 +108,7 @@ def test_the_whole_house_keeps_the_contract(house: Path) -> None:
         ({"data/inner.py": "import physgan.weights"}, "only rooms below it"),
         ({"training/inner.py": "import physgan.recipes.inner"}, "only rooms below it"),
         ({"errors.py": "from physgan import types"}, "only rooms below it"),
+        ({"resize.py": "from physgan import types"}, "only rooms below it"),
         ({"unplaced.py": ""}, "only rooms below it"),
         ({"restore/inner.py": "import physgan.baselines"}, "Blind restoring"),
         ({"weights/inner.py": "def late():\n    import physgan.physics.inner"}, "Blind restoring"),

@@ -53,9 +53,14 @@ def test_parts_of_a_batch(tmp_path: Path) -> None:
     assert all(same(loaded[s][name], t) for s, part in theta.items() for name, t in part.items())
 
 
-def test_a_stage_without_parameters_leaves_no_trace(tmp_path: Path) -> None:
-    save_theta(tmp_path / "a.safetensors", {"blur": {"kernel": torch.ones(1, 1, 1)}, "sensor": {}})
-    assert load_theta(tmp_path / "a.safetensors").keys() == {"blur"}
+def test_a_stage_without_parameters_is_kept(tmp_path: Path) -> None:
+    theta = {"blur": {"kernel": torch.ones(1, 1, 1)}, "sampling": {}, "sensor": {}}
+    save_theta(tmp_path / "a.safetensors", theta)
+    assert load_theta(tmp_path / "a.safetensors") == theta
+    assert list(load_theta(tmp_path / "a.safetensors")) == list(theta)
+    # Written by others, without the names of stages.
+    save_file({"blur.kernel": torch.ones(1, 1, 1)}, tmp_path / "c.safetensors")
+    assert load_theta(tmp_path / "c.safetensors").keys() == {"blur"}
     save_theta(tmp_path / "b.safetensors", {})
     assert load_theta(tmp_path / "b.safetensors") == {}
 

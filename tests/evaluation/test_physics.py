@@ -23,6 +23,7 @@ from physgan.physics.blur import Blur, Boundary, MotionKernels, blur
 from physgan.physics.compose import Degradation, Stage
 from physgan.physics.haze import Haze
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
+from tests.data.files import DATA
 from tests.physics.cases import Transmissions
 from tests.training.tiny import draw_pictures, write_recipe
 
@@ -67,6 +68,7 @@ def test_pairs_of_our_own_agree_to_rounding(chain: Degradation) -> None:
     assert report.stored.to_the_edges < 0.3 / 255
     assert report.best == report.stored
     assert report.input_residual > 10 * report.stored.residual
+    assert report.chi2 is not None
     assert report.chi2 < 1.1
 
 
@@ -209,25 +211,22 @@ def test_the_command_without_physics_or_theta(
     assert "--physics RECIPE" in capsys.readouterr().err
 
 
-LEVIN = Path(__file__).parents[3] / "shared" / "data" / "levin09"
+LEVIN = DATA / "levin09"
 
 
 @pytest.mark.skipif(not LEVIN.is_dir(), reason="the pictures of Levin et al. are not here")
-def test_the_flip_of_levins_kernels_is_found(tmp_path: Path) -> None:
+def test_the_flip_of_levins_kernels_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     """Their y is a correlation with f, each kernel off its centre by some pixels."""
-    loadmat = pytest.importorskip("scipy.io").loadmat
-    pairs, thetas = [], []
-    for path in sorted(LEVIN.glob("*.mat"))[:4]:
-        stored = loadmat(path)
-        x, y, kernel = (torch.from_numpy(stored[name]).float()[None] for name in "xyf")
-        pairs.append(Pair(path.stem, y[None], x[None]))
-        thetas.append({"blur": {"kernel": kernel / kernel.sum()}})
-    report = check_physics(pairs, thetas, BLUR)
-    assert not report.agrees
-    clauses = report.best.convention.described()
-    assert clauses[0] == "'blur.kernel' turned by 180° (correlation)"
-    assert report.best.residual < 0.012
-    assert report.stored.residual > 2 * report.best.residual
+    argv = ["check-physics", str(LEVIN), "--physics", "deblur-natural", "--pairs-at-most", "4"]
+    assert main([*argv, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert not told["agrees"]
+    assert told["best"]["convention"][0] == "'blur.kernel' turned by 180° (correlation)"
+    assert told["best"]["residual"] < 0.012
+    assert told["stored"]["residual"] > 2 * told["best"]["residual"]
+    assert told["chi2"] is None
+    assert main(argv) == 0
+    assert "turned by 180° (correlation)" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_pairs_read_from_files_are_those_that_were_written(ground: Path) -> None:

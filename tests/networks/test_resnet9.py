@@ -1,12 +1,18 @@
+import math
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn import functional as F
 
 from physgan.errors import ShapeError
 from physgan.networks import GENERATORS, ResNetGenerator, init_normal
+from physgan.resize import bicubic
+from physgan.restore.page import enlarged
+from physgan.restore.whole import restore_whole
 from physgan.types import RestoreFn
+from physgan.weights import WeightsInfo, load_weights, save_weights
 from tests.networks.cyclegan import CycleGan, parameters_in_order, randomise
 
 
@@ -81,8 +87,18 @@ def test_any_multiple_of_four(height: int, width: int, scale: int, channels: int
     assert 0 <= x_hat.min() < x_hat.max() <= 1
 
 
-def test_takes_four_pixels_where_it_enlarges() -> None:
-    assert small(scale=2)(images(1, 3, 4, 4)).shape == (1, 3, 8, 8)
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 5, 6, 8, 12])
+def test_multiple_of_is_no_larger_than_the_enlarged_needs(scale: int) -> None:
+    network = small(scale=scale)
+    step = network.multiple_of
+    # The least multiple of which the enlarged is one of 4.
+    assert step == min(n for n in range(1, 5) if n * scale % 4 == 0)
+    side = step * math.ceil(8 / scale / step)
+    shape = (1, 3, side * scale, side * scale)
+    assert network(images(1, 3, side, side)).shape == shape
+    for wrong in {side - step, side + 1} - {side + step}:
+        with pytest.raises(ShapeError, match="size of the images"):
+            network(images(1, 3, side, max(wrong, 0)))
 
 
 def test_output_stays_in_range_at_saturation() -> None:
@@ -92,11 +108,48 @@ def test_output_stays_in_range_at_saturation() -> None:
     assert x_hat.max() == 1
 
 
-def test_scale_is_a_bicubic_enlargement_before_the_network() -> None:
+def test_by_4_it_is_the_plain_network_on_the_enlarged_picture() -> None:
+    """The paper's super-resolution; the picture is what the result is measured against."""
     large, plain = small(scale=4), small(scale=1)
-    y = images(2, 3, 8, 12)
-    enlarged = F.interpolate(y, size=(32, 48), mode="bicubic", align_corners=False)
-    torch.testing.assert_close(large(y), plain(enlarged))
+    y = images(2, 3, 9, 13).round()  # edges overshoot
+    assert bicubic(y, up=4).min() < 0
+    torch.testing.assert_close(large(y), plain(enlarged(y, 4)), rtol=0, atol=0)
+    # No side is padded, so the statistics are those of the picture.
+    torch.testing.assert_close(
+        restore_whole(large, images(1, 3, 17, 19)), large(images(1, 3, 17, 19))
+    )
+
+
+def test_by_4_it_comes_back_from_a_file(tmp_path: Path) -> None:
+    network, path = small(scale=4), tmp_path / "w.safetensors"
+    arguments = {"channels": 3, "width": 4, "blocks": 2, "scale": 4}
+    info = WeightsInfo(
+        architecture="resnet9",
+        arguments=arguments,
+        channels=3,
+        scale=4,
+        recipe={},
+        commit="0123abc",
+        data="random numbers",
+        licence="CC0-1.0",
+        measured=[],
+    )
+    save_weights(path, network.state_dict(), info, dtype=None)
+    loaded, read = load_weights(path)
+    assert read == info
+    y = images(1, 3, 6, 7)
+    assert torch.equal(loaded(y), network(y))
+    attributes = (loaded.scale, loaded.multiple_of, loaded.receptive_field)
+    assert attributes == (4, 1, None)
+    assert loaded.global_statistics
+    # Enlargement has no weights: those of a network that does not enlarge fit.
+    assert small(scale=1).state_dict().keys() == loaded.state_dict().keys()
+
+
+def test_gradients_pass_the_enlargement() -> None:
+    y = images(1, 3, 4, 5).requires_grad_()
+    (gradient,) = torch.autograd.grad(small(scale=4)(y).square().sum(), y)
+    assert (gradient != 0).all()
 
 
 def test_images_do_not_feel_each_other() -> None:
@@ -149,8 +202,9 @@ def test_bf16_autocast_is_close() -> None:
     assert (rough - exact).abs().mean() < 0.01
 
 
-def test_compiles_in_one_graph_for_any_size() -> None:
-    network = small()
+@pytest.mark.parametrize("scale", [1, 4])
+def test_compiles_in_one_graph_for_any_size(scale: int) -> None:
+    network = small(scale=scale)
     compiled = torch.compile(network, backend="eager", fullgraph=True, dynamic=True)
     for side in (16, 24, 20):
         y = images(1, 3, side, 16)

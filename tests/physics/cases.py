@@ -6,9 +6,21 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Generator, Tensor
 
-from physgan.physics.blur import Blur, DefocusMotionKernels, DiscKernels, MotionKernels
+from physgan.physics.blur import (
+    Blur,
+    DefocusMotionKernels,
+    DiscKernels,
+    GaussianKernels,
+    MotionKernels,
+)
+from physgan.physics.blur_field import BlurField, MovingObjects, ShakeField
 from physgan.physics.compose import Degradation, Stage
+from physgan.physics.downsample import Bicubic
+from physgan.physics.draw import Nothing
 from physgan.physics.haze import DepthHaze, Haze, HazyScenes, transmission_of
+from physgan.physics.kernels import DrawnKernels
+from physgan.physics.rain import DrawnRain, Rain
+from physgan.physics.shake import ShakeKernels
 
 AnyTheta: TypeAlias = Mapping[str, Any]
 """Theta of one operator or, nested once more, of a chain."""
@@ -38,6 +50,10 @@ class Case(NamedTuple):
     """theta at which the operator leaves `x` as it is; None: there is none"""
     linear: bool
     """whether the operator is linear in `x`"""
+    overshoot: float = 0.0
+    """how far results may leave [0, 1]: the share of a kernel's weights that is negative"""
+    adds_light: bool = False
+    """whether it adds light without taking any away, so that what was in [0, 1] may exceed 1"""
 
     def draw(
         self,
@@ -48,9 +64,14 @@ class Case(NamedTuple):
         dtype: torch.dtype = torch.float64,
         seed: int = 0,
     ) -> tuple[Tensor, AnyTheta]:
-        """Images in [0, 1] and parameters for them from the operator's own sampler."""
+        """Images in [0, 1] and parameters for them from the operator's own sampler.
+
+        Sides are rounded up to what the operator's scale takes.
+        """
         generator = Generator().manual_seed(seed)
-        x = torch.rand(n, channels, *size, generator=generator, dtype=dtype)
+        scale = self.operator.scale
+        sides = (-(-side // scale) * scale for side in size)
+        x = torch.rand(n, channels, *sides, generator=generator, dtype=dtype)
         theta = self.sampler.sample(x, generator=generator)
         return x, on_tensors(lambda t: t.to(dtype), theta)
 
@@ -93,6 +114,19 @@ class Transmissions:
         return {"transmission": transmission, "airlight": theta["airlight"]}
 
 
+def _deltas(x: Tensor) -> dict[str, Tensor]:
+    return {
+        "kernel": _delta(x)["kernel"][:, None].expand(-1, 3, -1, -1),
+        "weight": torch.full_like(x[:, :1], 1 / 3).expand(-1, 3, -1, -1),
+    }
+
+
+def _many_kernels() -> Tensor:
+    """So many that no two draws of a test are likely to be the same."""
+    kernel = torch.rand(5000, 3, 5, generator=Generator().manual_seed(0))
+    return kernel / kernel.sum(dim=(1, 2), keepdim=True)
+
+
 def _clear_air(x: Tensor) -> dict[str, Tensor]:
     return {
         "transmission": torch.ones_like(x[:, :1]),
@@ -105,6 +139,16 @@ def _no_scattering(x: Tensor) -> dict[str, Tensor]:
     return {"depth": x[:, :1], "beta": torch.zeros_like(x[:, 0, 0, 0]), "airlight": airlight}
 
 
+def _no_rain(x: Tensor) -> dict[str, Tensor]:
+    return {"streaks": torch.zeros_like(x[:, :1])}
+
+
+_rain_haze = Degradation(
+    {
+        "rain": Stage(Rain(), DrawnRain((0.3, 0.9))),
+        "veil": Stage(DepthHaze(), HazyScenes((0.1, 0.6))),
+    }
+)
 _haze_blur = Degradation(
     {"haze": Stage(DepthHaze(), HazyScenes()), "blur": Stage(Blur(), DiscKernels((0.0, 2.4)))}
 )
@@ -112,6 +156,15 @@ _blur_blur = Degradation(
     {
         "lens": Stage(Blur("replicate"), DiscKernels((0.0, 1.4))),
         "hand": Stage(Blur("circular"), MotionKernels((3.0, 5.0))),
+    }
+)
+
+# Discs within a pixel would be one another's equal.
+_sampled_fog = Degradation(
+    {
+        "haze": Stage(DepthHaze(), HazyScenes()),
+        "sampling": Stage(Bicubic(2), Nothing()),
+        "blur": Stage(Blur(), DiscKernels((0.6, 1.4))),
     }
 )
 
@@ -131,8 +184,36 @@ CASES = [
         linear=True,
     ),
     Case("wide blur, zero", Blur("zero"), MotionKernels(), _delta, linear=True),
+    Case(
+        "gaussian blur", Blur("reflect"), GaussianKernels((0, 1.4), (0.3, 1)), _delta, linear=True
+    ),
+    Case("shake", Blur("replicate"), ShakeKernels((3, 9)), _delta, linear=True),
+    Case("measured blur", Blur("zero"), DrawnKernels(_many_kernels()), _delta, linear=True),
+    Case(
+        "shake field",
+        BlurField("reflect"),
+        ShakeField((3, 7), (1, 8), grid=(2, 2)),
+        _deltas,
+        linear=True,
+    ),
+    Case(
+        "moving objects",
+        BlurField("replicate"),
+        MovingObjects((1, 2), (3, 7), (1, 3)),
+        _deltas,
+        linear=True,
+    ),
     Case("haze", Haze(), Transmissions(), _clear_air, linear=False),
     Case("haze from depth", DepthHaze(), HazyScenes(), _no_scattering, linear=False),
+    Case("rain", Rain(), DrawnRain((0.3, 0.9)), _no_rain, linear=False, adds_light=True),
+    Case(
+        "rain, then haze",
+        _rain_haze.operator,
+        _rain_haze,
+        lambda x: {"rain": _no_rain(x), "veil": _no_scattering(x)},
+        linear=False,
+        adds_light=True,
+    ),
     Case(
         "haze, then blur",
         _haze_blur.operator,
@@ -147,11 +228,34 @@ CASES = [
         lambda x: {"lens": _delta(x), "hand": _delta(x)},
         linear=True,
     ),
+    Case("bicubic, by 4", Bicubic(4), Nothing(), None, linear=True, overshoot=0.18665),
+    Case(
+        "haze, then bicubic by 2, then blur",
+        _sampled_fog.operator,
+        _sampled_fog,
+        None,
+        linear=False,
+        overshoot=0.20508,
+    ),
 ]
 
-SAMPLERS: dict[str, AnySampler] = {case.name: case.sampler for case in CASES} | {
+SAMPLERS: dict[str, AnySampler] = {
+    case.name: case.sampler for case in CASES if not isinstance(case.sampler, Nothing)
+} | {
     "disc": DiscKernels(),
     "motion": MotionKernels(),
     "defocus and motion": DefocusMotionKernels(),
+    "gaussian": GaussianKernels(ratio=(0.2, 1.0)),
+    "shake of any size": ShakeKernels(),
+    "measured, turned": DrawnKernels(_many_kernels(), turns=True),
+    "shake field of any size": ShakeField(),
+    "three moving objects": MovingObjects(count=(3, 3)),
+    "rain as it comes": DrawnRain(),
 }
-"""Everything that draws theta: the samplers of the table, and each sampler as it comes."""
+"""Everything that draws theta: the samplers of the table, and each sampler as it comes.
+
+All but `Nothing`, of which there is no draw to compare.
+"""
+
+SETTLED: dict[type, frozenset[str]] = {ShakeField: frozenset({"weight"})}
+"""What samplers of a class give that no draw changes."""

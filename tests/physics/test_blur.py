@@ -16,10 +16,13 @@ from physgan.physics.blur import (
     Boundary,
     DefocusMotionKernels,
     DiscKernels,
+    GaussianKernels,
     MotionKernels,
     blur,
     check_kernel,
     disc,
+    fitted,
+    gaussian,
     random_walks,
     trace,
 )
@@ -305,7 +308,7 @@ def test_motion_is_connected_and_varied() -> None:
     for one in kernel.numpy():
         _, pieces = scipy.ndimage.label(one > 0, structure=np.ones((3, 3)))
         assert pieces == 1
-    # From nearly straight to a tangle: the spread across the trace, relative to along it.
+    # From nearly straight to bent back on itself: the spread across a trace, relative to along it.
     at = torch.arange(21.0) - 10
     rr, cc = spread(kernel).unbind(1)
     rc = (kernel * at[:, None] * at).sum((1, 2))
@@ -317,13 +320,43 @@ def test_motion_is_connected_and_varied() -> None:
     assert 0.5 < float(rr.mean() / cc.mean()) < 2
 
 
-def test_motion_goes_from_smooth_to_jerky() -> None:
-    # Of traces of one size, jerky ones pass over many more pixels than smooth ones.
-    sampler = MotionKernels((21.0, 21.0))
-    kernel = sampler.sample(torch.rand(60, 1, 1, 1), generator=generator())["kernel"]
-    touched = (kernel > 0).sum((1, 2))
-    assert touched.min() < 60
-    assert touched.max() > 150
+def windings(memory: tuple[float, float]) -> Tensor:
+    """How many times longer than wide random walks are, sorted."""
+    size = torch.full((400,), 21.0)
+    path = random_walks(size, memory=memory, generator=generator())
+    length = path.diff(dim=1).norm(dim=-1).sum(dim=1)
+    times: Tensor = length / (path.amax(dim=1) - path.amin(dim=1)).amax(dim=1)
+    return times.sort().values
+
+
+def test_motion_is_a_curve_and_no_tangle() -> None:
+    curves, tangles = windings(MotionKernels().memory), windings((0.3, 0.8))
+    # A straight line has 1, an arc of half a circle 1.6; real kernels have about 1 to 3.
+    assert (curves >= 1).all()
+    assert curves[20] < 1.3
+    assert 1.6 < curves[200] < 2.2
+    assert curves[380] < 3.5
+    assert tangles[200] > 1.5 * curves[200]
+
+
+def test_memory_straightens_motion() -> None:
+    medians = [float(windings((m, m))[200]) for m in (0.3, 0.8, 0.95, 0.99)]
+    assert medians == sorted(medians, reverse=True)
+    # What the training blur of the paper draws from goes on reaching to tangles.
+    assert DefocusMotionKernels().motion.memory == (0.3, 0.99)
+
+
+@pytest.mark.parametrize("memory", [(-0.1, 0.5), (0.9, 0.8), (0.5, 1.1)])
+def test_bad_memory(memory: tuple[float, float]) -> None:
+    for sampler in (MotionKernels, DefocusMotionKernels):
+        with pytest.raises(ThetaError, match="memory of a motion: expected 0 <= least"):
+            sampler(memory=memory)
+
+
+def test_fitted() -> None:
+    path = torch.tensor([[[1.0, 5.0], [3.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    moved = fitted(path, torch.tensor([4.0, 4.0]))
+    assert moved.tolist() == [[[-2, 4], [2, -4]], [[0, 0], [0, 0]]]
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5])
@@ -334,7 +367,7 @@ def test_defocus_motion_is_the_convolution_of_both(share: float) -> None:
     same = generator(3)
     for _ in range(3):  # strength, radius and size, each known here
         torch.rand(4, generator=same)
-    walks = random_walks(torch.full((4,), 1 + share * 12), generator=same)
+    walks = random_walks(torch.full((4,), 1 + share * 12), memory=(0.3, 0.99), generator=same)
     motion, lens = trace(walks, 13), disc(torch.full((4,), share * 2), 5)
     assert kernel.shape[1:] == (sampler.side, sampler.side) == (17, 17)
     for i in range(4):
@@ -342,6 +375,62 @@ def test_defocus_motion_is_the_convolution_of_both(share: float) -> None:
         np.testing.assert_allclose(kernel[i].numpy(), wanted, rtol=0, atol=1e-6)
     check_kernel(kernel)
     torch.testing.assert_close(centroid(kernel), torch.zeros(4, 2), rtol=0, atol=1e-4)
+
+
+@given(
+    sigma=st.tuples(st.floats(0, 4), st.floats(0, 4)),
+    ratio=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    seed=st.integers(0, 99),
+)
+def test_gaussian_kernels(
+    sigma: tuple[float, float], ratio: tuple[float, float], seed: int
+) -> None:
+    sampler = GaussianKernels((min(sigma), max(sigma)), (min(ratio), max(ratio)))
+    kernel = sampler.sample(torch.rand(5, 1, 1, 1), generator=generator(seed))["kernel"]
+    assert kernel.shape == (5, sampler.side, sampler.side)
+    assert sampler.side % 2 == 1
+    assert 3 * max(sigma) <= sampler.side // 2 <= 3 * max(sigma) + 1
+    check_kernel(kernel)
+    torch.testing.assert_close(kernel, kernel.flip(1, 2), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.4, 1.0, 2.7])
+def test_round_gaussian_is_scipys(sigma: float) -> None:
+    side = 2 * math.ceil(4 * sigma) + 1
+    window = scipy.signal.windows.gaussian(side, sigma)
+    wanted = np.outer(window, window) / window.sum() ** 2
+    for angle in (0.0, 1.1):
+        longer, turn = torch.tensor([[sigma], [angle]], dtype=torch.float64)
+        kernel = gaussian(longer, longer, turn, side)
+        np.testing.assert_allclose(kernel[0], wanted, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.6, math.pi / 2, 2.5])
+def test_long_gaussian_has_its_covariance(angle: float) -> None:
+    longer, shorter, turn = torch.tensor([[2.5], [1.0], [angle]], dtype=torch.float64)
+    kernel = gaussian(longer, shorter, turn, 41)
+    at = torch.arange(41, dtype=torch.float64) - 20
+    rr, cc = spread(kernel)[0]
+    rc = (kernel * at[:, None] * at).sum()
+    # The angle opens from left-to-right towards down: clockwise as seen.
+    along = np.array([math.sin(angle), math.cos(angle)])  # row, column
+    across = np.array([math.cos(angle), -math.sin(angle)])
+    wanted = 2.5**2 * np.outer(along, along) + np.outer(across, across)
+    np.testing.assert_allclose([[rr, rc], [rc, cc]], wanted, rtol=0, atol=1e-6)
+
+
+def test_gaussian_of_nothing_is_the_delta() -> None:
+    zero = torch.zeros(1)
+    kernel = gaussian(zero, zero, zero, 5)[0]
+    assert kernel[2, 2] == 1
+    assert GaussianKernels((0, 0)).side == 1
+
+
+def test_bad_gaussians() -> None:
+    with pytest.raises(ThetaError, match="sigma of a Gaussian kernel: expected 0 <= least"):
+        GaussianKernels((2.0, 1.0))
+    with pytest.raises(ThetaError, match=r"ratio of the axes.*<= 1"):
+        GaussianKernels(ratio=(0.5, 1.5))
 
 
 def test_without_strength_nothing_is_blurred() -> None:

@@ -11,6 +11,7 @@ from physgan.types import Operator, Sampler
 from tests.physics.cases import (
     CASES,
     SAMPLERS,
+    SETTLED,
     AnySampler,
     AnyTheta,
     Case,
@@ -36,18 +37,21 @@ def test_fits_the_protocols(case: Case) -> None:
     assert isinstance(case.sampler, Sampler)
 
 
-@every_case
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.neutral is not None], ids=lambda case: case.name
+)
 def test_identity_at_neutral_theta(case: Case) -> None:
     x, _ = case.draw()
-    if case.neutral is None:
-        pytest.skip("no neutral theta")
+    assert case.neutral is not None
     torch.testing.assert_close(case.operator(x, case.neutral(x)), x, rtol=0, atol=1e-14)
 
 
 @every_case
 def test_drawn_theta_changes_the_picture(case: Case) -> None:
     x, theta = case.draw(n=4)
-    change = (case.operator(x, theta) - x).abs().mean(dim=(1, 2, 3))
+    # What takes samples away does more than to leave some out.
+    points = x[..., :: case.operator.scale, :: case.operator.scale]
+    change = (case.operator(x, theta) - points).abs().mean(dim=(1, 2, 3))
     assert change.max() > 0.01
 
 
@@ -156,20 +160,27 @@ def test_single_precision_is_close(case: Case) -> None:
 def test_brightness_stays_in_range(case: Case) -> None:
     x, theta = case.draw(n=4, dtype=torch.float32)
     y = case.operator(x, theta)
-    assert y.min() > -1e-6
-    assert y.max() < 1 + 1e-6
+    assert y.min() > -case.overshoot - 1e-6
+    # Where light is added, the sensor clips.
+    assert case.adds_light == bool(y.max() > 1 + case.overshoot + 1e-6)
 
 
 def drawn(sampler: AnySampler, x: Tensor, generator: Generator) -> dict[str, Tensor]:
     return tensors(sampler.sample(x, generator=generator))
 
 
+def by_chance(sampler: AnySampler, x: Tensor, generator: Generator) -> dict[str, Tensor]:
+    """The parameters that every draw should change."""
+    settled = SETTLED.get(type(sampler), frozenset())
+    return {k: v for k, v in drawn(sampler, x, generator).items() if k not in settled}
+
+
 @every_sampler
 def test_a_seed_decides_what_is_drawn(sampler: AnySampler) -> None:
     x = torch.rand(4, 3, 24, 20)
-    first = drawn(sampler, x, Generator().manual_seed(5))
-    again = drawn(sampler, x, Generator().manual_seed(5))
-    other = drawn(sampler, x, Generator().manual_seed(6))
+    first = by_chance(sampler, x, Generator().manual_seed(5))
+    again = by_chance(sampler, x, Generator().manual_seed(5))
+    other = by_chance(sampler, x, Generator().manual_seed(6))
     assert first.keys() == again.keys() == other.keys()
     assert first
     assert all(torch.equal(first[k], again[k]) for k in first)
@@ -181,8 +192,8 @@ def test_the_generator_is_the_only_randomness(sampler: AnySampler) -> None:
     x = torch.rand(4, 3, 24, 20)
     state = torch.get_rng_state()
     generator = Generator().manual_seed(5)
-    first = drawn(sampler, x, generator)
-    second = drawn(sampler, x, generator)
+    first = by_chance(sampler, x, generator)
+    second = by_chance(sampler, x, generator)
     assert torch.equal(torch.get_rng_state(), state)
     assert not any(torch.equal(first[k], second[k]) for k in first)
 
@@ -201,7 +212,7 @@ def test_one_row_for_each_image(sampler: AnySampler, n: int) -> None:
 
 @every_sampler
 def test_images_of_a_batch_draw_apart(sampler: AnySampler) -> None:
-    theta = drawn(sampler, torch.rand(8, 3, 24, 20), Generator().manual_seed(0))
+    theta = by_chance(sampler, torch.rand(8, 3, 24, 20), Generator().manual_seed(0))
     for tensor in theta.values():
         assert not any(torch.equal(tensor[0], row) for row in tensor[1:])
 

@@ -1,8 +1,10 @@
 """Names of a recipe that become objects: our own, foreign ones, and what is refused."""
 
+import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Generator, nn
@@ -12,6 +14,7 @@ from physgan.errors import RecipeError
 from physgan.physics.blur import Blur, DiscKernels
 from physgan.recipes.build import (
     OPERATORS,
+    PICTURES,
     SAMPLERS,
     SENSOR_STAGES,
     build,
@@ -19,12 +22,17 @@ from physgan.recipes.build import (
     build_discriminator,
     build_generator,
     build_objective,
+    build_pictures,
     checked_arguments,
+    picture_paths,
     resolve,
 )
 from physgan.recipes.load import load_recipe, parse_recipe, shipped_recipes
 from physgan.recipes.schema import Component, ObjectiveSpec, Physics
+from physgan.recipes.trial import try_physics
 from physgan.types import Operator, RestoreFn, Sampler
+from tests.data.files import save
+from tests.data.test_mat import save_73
 
 FOREIGN = '''
 """Light that fades from left to right."""
@@ -117,8 +125,11 @@ def test_every_operator_of_the_table_is_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_every_sampler_of_the_table_is_one(name: str) -> None:
-    assert isinstance(build(Component(name=name), SAMPLERS, kind="sampler"), Sampler)
+def test_every_sampler_of_the_table_is_one(name: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "kernel.npy", np.ones((3, 3)))
+    arguments = {"measured": {"path": str(tmp_path)}}.get(name, {})
+    spec = Component(name=name, arguments=arguments)
+    assert isinstance(build(spec, SAMPLERS, kind="sampler"), Sampler)
 
 
 @pytest.mark.parametrize("name", SENSOR_STAGES)
@@ -126,6 +137,77 @@ def test_every_stage_of_a_sensor_samples_and_acts(name: str) -> None:
     stage = build(Component(name=name), SENSOR_STAGES, kind="stage of a sensor")
     y, draws = torch.rand(2, 3, 4, 4), Generator().manual_seed(1)
     assert stage(y, stage.sample(y, generator=draws), generator=draws).shape == y.shape
+
+
+def sets(root: Path) -> list[tuple[Component, int, set[str]]]:
+    """Every set of pictures by name, laid out as published: members, and arguments of places."""
+    save(root / "celeba" / "img_align_celeba" / "000001.jpg")
+    text = "000001.jpg 0\n"
+    (root / "celeba" / "list_eval_partition.txt").write_text(text, encoding="utf-8")
+    save(root / "coco" / "val2017" / "1.jpg")
+    (root / "coco" / "a.json").write_text('{"images": [{"file_name": "1.jpg"}]}', encoding="utf-8")
+    for part in ("orig", "blur"):
+        save(root / "text" / part / f"1_{part}.png")
+    for i in range(2):
+        save(root / "rgb" / f"{i}.png")
+        save(root / "maps" / f"{i}.png", channels=1)
+    save(root / "make3d" / "Train400Img" / "img-1.jpg")
+    (root / "make3d" / "Train400Depth").mkdir()
+    (root / "make3d" / "Train400Depth" / "depth_sph_corr-1.mat").touch()
+    save_73(root / "n.mat", {"images": np.ones((4, 5, 3, 2)), "depths": np.ones((4, 5, 2))})
+    table: list[tuple[str, dict[str, object], int, set[str]]] = [
+        ("text_pages", {"count": 7}, 7, set()),
+        ("celeba", {"folder": "celeba", "split": "train"}, 1, {"folder"}),
+        (
+            "coco",
+            {"folder": "coco", "split": "val2017", "annotations": "coco/a.json"},
+            1,
+            {"folder", "annotations"},
+        ),
+        ("hradis", {"folder": "text"}, 1, {"folder"}),
+        ("depth_files", {"folder": "rgb", "maps": "maps"}, 2, {"folder", "maps"}),
+        ("make3d", {"folder": "make3d"}, 1, {"folder"}),
+        ("nyu", {"file": "n.mat"}, 2, {"file"}),
+    ]
+    assert {name for name, *_ in table} == set(PICTURES)
+    return [(Component(name=n, arguments=a), count, places) for n, a, count, places in table]
+
+
+def test_every_set_of_pictures_of_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for spec, count, places in sets(tmp_path):
+        pictures = build_pictures(spec, channels=3)
+        assert len(pictures) == count
+        assert pictures.origin(0) == 0
+        assert isinstance(pictures.identity(), str)
+        assert set(picture_paths(spec)) == places
+        json.dumps(spec.arguments)  # a recipe is plain data
+
+
+def test_a_set_has_the_channels_of_the_recipe(tmp_path: Path) -> None:
+    save(tmp_path / "train2014" / "1.jpg", 6, 8)
+    spec = Component(name="coco", arguments={"folder": str(tmp_path)})
+    assert build_pictures(spec, channels=1).read(0).shape == (1, 6, 8)
+    assert build_pictures(spec, channels=3).read(0).shape == (3, 6, 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ({}, r"'folder' of set of pictures 'celeba'.*got nothing"),
+        ({"folder": "gone"}, r"set of pictures 'celeba', CelebA in 'gone'.*nothing of that name"),
+        ({"folder": ".", "split": "all"}, r"'split' .*'train', 'val' or 'test', got 'all'"),
+        (
+            {"folder": ".", "file": "x"},
+            r"field 'file' of set of pictures 'celeba'.*a field that exists",
+        ),
+    ],
+)
+def test_a_set_that_cannot_be_opened(arguments: dict[str, object], part: str) -> None:
+    with pytest.raises(RecipeError, match=part):
+        build_pictures(Component(name="celeba", arguments=arguments), channels=3)
 
 
 def test_arguments_reach_what_is_built() -> None:
@@ -241,7 +323,7 @@ def sentence(refused: pytest.ExceptionInfo[RecipeError]) -> str:
     ("name", "part"),
     [
         ("haez", "Did you mean 'haze'?"),
-        ("zzz", "one of blur, haze, depth_haze, or module:attribute"),
+        ("zzz", "one of bicubic, blur, blur_field, haze, depth_haze, rain, or module:attribute"),
         ("no_such_module_of_anybody:Fade", "ModuleNotFoundError: No module named"),
         ("no/such/file.py:Fade", "no file 'no/such/file.py'"),
         (":Fade", "ValueError"),
@@ -309,6 +391,7 @@ def test_arguments_of_an_operator(arguments: dict[str, object], part: str) -> No
         ("disc", {"radius": "wide"}, "tuple"),
         ("disc", {"radius": [3, 1]}, "radius"),
         ("hazy_scenes", {"airlight": [0, 2]}, "airlight of a haze"),
+        ("drawn_rain", {"coverage": [0.5, 1]}, "coverage of rain"),
     ],
 )
 def test_ranges_of_a_sampler(name: str, arguments: dict[str, object], part: str) -> None:
@@ -365,6 +448,37 @@ def test_a_factory_that_takes_anything_gets_it() -> None:
         return arguments
 
     assert checked_arguments(anything, {"a": [1]}, origin="any") == {"a": [1]}
+
+
+def test_super_resolution_is_a_recipe_of_names() -> None:
+    """The paper's: bicubic by 4, enlarged again before ResNet-9."""
+    recipe = parse_recipe(
+        """
+name: sr4
+data: {crop: 64}
+physics:
+  stages:
+    sampling: {operator: {name: bicubic, arguments: {scale: 4}}, sampler: nothing}
+  sensor: [clip, {name: jpeg, arguments: {quality: [80, 95], subsampling: "4:4:4"}}]
+generator: {name: resnet9, arguments: {width: 4, blocks: 1}}
+discriminator: {name: patchgan, arguments: {width: 4}}
+training: {schedule: {constant: 1, decay: 0}}
+"""
+    )
+    degradation = build_degradation(recipe.physics)
+    scale = degradation.operator.scale
+    network = build_generator(recipe.generator, channels=3, scale=scale, seed=1)
+    assert isinstance(network, RestoreFn)
+    assert (scale, network.scale, network.multiple_of) == (4, 4, 1)
+    try_physics(degradation, crop=64, channels=3)
+    x = torch.rand(2, 3, 64, 64, generator=Generator().manual_seed(1))
+    batch = synthesise(x, degradation, generator=Generator().manual_seed(2))
+    assert batch.y.shape == (2, 3, 16, 16)
+    assert {stage: [*part] for stage, part in batch.theta.items()} == {
+        "sampling": [],
+        "sensor": ["quality"],
+    }
+    assert network(batch.y).shape == x.shape
 
 
 def test_a_recipe_s_own_stage_is_a_chain_of_two() -> None:

@@ -96,6 +96,32 @@ def test_a_run_goes_on_with_its_own_pictures_alone(ground: Path) -> None:
         resume(ground, "--training.schedule={constant: 9, decay: 0}", pictures="elsewhere")
 
 
+def test_a_published_set_may_move_and_leaves_no_path_in_the_weights(
+    ground: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ground)
+
+    def carry_on(folder: str, steps: int) -> Path:
+        pictures = f"{{name: coco, arguments: {{folder: {folder}}}}}"
+        schedule = f"{{constant: {steps}, decay: 0}}"
+        overrides = [f"--data.pictures={pictures}", f"--training.schedule={schedule}"]
+        recipe = load_recipe(ground / "tiny.yaml", overrides)
+        train_recipe(recipe, ground / "run", resume=True, device="cpu")
+        return ground / "run"
+
+    (ground / "coco").mkdir()
+    (ground / "pictures").rename(ground / "coco" / "train2014")
+    run = carry_on("coco", 2)
+    kept = load_recipe(run / RECIPE).data.pictures
+    assert kept is not None
+    assert kept.arguments == {"folder": str(ground / "coco")}
+    info = load_weights(run / WEIGHTS)[1]
+    assert str(ground) not in str(info)
+    assert "'folder': 'coco'" in str(info)
+    (ground / "coco").rename(ground / "moved")
+    assert records(carry_on("moved", 4))[-1]["step"] == 4
+
+
 def test_the_recipe_of_the_steps_so_far_is_kept(ground: Path) -> None:
     run = carry_out(ground, "--training.schedule={constant: 3, decay: 0}")
     first = (run / RECIPE).read_text(encoding="utf-8")

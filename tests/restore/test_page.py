@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import numpy as np
 import pytest
 import torch
 from torch import Generator
@@ -9,8 +12,9 @@ from torch import Generator
 from physgan.errors import ShapeError
 from physgan.images.picture import Page
 from physgan.networks import ResNetGenerator
-from physgan.restore.page import restore_images, restore_page
+from physgan.restore.page import enlarged, restore_images, restore_page
 from physgan.restore.whole import restore_whole
+from tests.imresize import imresize
 from tests.restore.small import Inverts
 
 
@@ -50,6 +54,17 @@ def test_strength_mixes(strength: float) -> None:
     x_hat = restore_page(Inverts(), y, strength=strength)
     expected = (1 - strength) * y.colour + strength * (1 - y.colour)
     assert torch.allclose(x_hat.colour, expected, atol=1e-6)
+
+
+def test_what_a_restorer_is_measured_against_is_matlabs_bicubic() -> None:
+    y = page(3).colour[None].round()
+    assert torch.equal(enlarged(y, 1), y)
+    planes = [imresize(plane.double().numpy(), Fraction(4)) for plane in y[0]]
+    wanted = torch.from_numpy(np.stack(planes))[None]
+    assert wanted.min() < 0
+    torch.testing.assert_close(enlarged(y, 4), wanted.clamp(0, 1).float(), rtol=0, atol=1e-6)
+    left_as_it_is = restore_images(Inverts(scale=4), y, strength=0.0)
+    torch.testing.assert_close(left_as_it_is, enlarged(y, 4))
 
 
 def test_large_pages_are_cut_into_tiles() -> None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 if TYPE_CHECKING:
+    from physgan.data.pairs import Pair
     from physgan.evaluation.physics import Finding, Report
+    from physgan.types import ChainTheta
 
 
 @dataclass
@@ -23,9 +25,10 @@ class Arguments:
     """
 
     pairs: Annotated[Path, tyro.conf.Positional]
-    """Folder of pairs as `physgan degrade` makes them: clean, degraded, theta."""
+    """Folder of pairs as `physgan degrade` makes them: clean, degraded, theta; or of MATLAB files
+    with x, y and the kernel f, as Levin et al. keep theirs."""
     physics: str | None = None
-    """Recipe of the physics; that of the pairs' manifest by default."""
+    """Recipe of the physics, or a manifest; by default the manifest in the folder."""
     pairs_at_most: int = 8
     """How many of the pairs to look at, evenly chosen."""
     json: bool = False
@@ -34,16 +37,15 @@ class Arguments:
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
-    from physgan.data.maker import CLEAN, DEGRADED, MANIFEST, THETA
-    from physgan.data.pairs import read_pairs
-    from physgan.data.theta import load_thetas
+    from physgan.data.maker import MANIFEST
     from physgan.errors import UsageError
     from physgan.evaluation.physics import check_physics
     from physgan.recipes.build import build_degradation
     from physgan.recipes.load import recipe_or_manifest
 
-    if arguments.pairs_at_most < 1:
-        raise UsageError("--pairs-at-most", expected="at least 1", got=str(arguments.pairs_at_most))
+    most = arguments.pairs_at_most
+    if most < 1:
+        raise UsageError("--pairs-at-most", expected="at least 1", got=str(most))
     folder = arguments.pairs
     physics = arguments.physics
     if physics is None:
@@ -54,15 +56,46 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
         physics = str(folder / MANIFEST)
     recipe = recipe_or_manifest(physics)
     degradation = build_degradation(recipe.physics)
-    pairs = read_pairs(folder / DEGRADED, folder / CLEAN, channels=recipe.data.channels)
-    chosen = pairs[:: -(-len(pairs) // arguments.pairs_at_most)]
-    thetas = load_thetas(folder / THETA, [pair.name for pair in chosen])
+    if any(folder.glob("*.mat")):
+        chosen, thetas = _of_levin(folder, most, list(recipe.physics.stages))
+    else:
+        chosen, thetas = _of_folders(folder, most, recipe.data.channels)
     report = check_physics(chosen, thetas, degradation)
     if arguments.json:
         print(json.dumps(_record(report)))
     else:
         _show(report)
     return 0
+
+
+def _of_folders(folder: Path, most: int, channels: int) -> tuple[list[Pair], list[ChainTheta]]:
+    """Pairs and parameters as `physgan degrade` lays them down."""
+    from physgan.data.maker import CLEAN, DEGRADED, THETA
+    from physgan.data.pairs import read_pairs
+    from physgan.data.theta import load_thetas
+
+    pairs = read_pairs(folder / DEGRADED, folder / CLEAN, channels=channels)
+    chosen = pairs[:: -(-len(pairs) // most)]
+    return chosen, [*load_thetas(folder / THETA, [pair.name for pair in chosen])]
+
+
+def _of_levin(
+    folder: Path, most: int, stages: Sequence[str]
+) -> tuple[list[Pair], list[ChainTheta]]:
+    """Pairs of MATLAB files with their kernels as they are stored."""
+    from physgan.data.sets import Levin
+    from physgan.errors import UsageError
+
+    if len(stages) != 1:
+        raise UsageError(
+            "physics of pairs with a kernel",
+            expected="one stage, which blurs",
+            got=", ".join(stages),
+        )
+    stored = Levin(folder)
+    places = range(0, len(stored), -(-len(stored) // most))
+    thetas = [{stages[0]: {"kernel": stored.stored_kernel(place)[None]}} for place in places]
+    return [stored.read(place) for place in places], [*thetas]
 
 
 def _record(report: Report) -> dict[str, Any]:
@@ -90,12 +123,13 @@ def _show(report: Report) -> None:
     stored, best = report.stored, report.best
     print(f"{report.pairs} pairs; residuals are roots of mean squares, full range 1")
     print(f"without physics, x - y      {report.input_residual:.5f}")
-    print(f"H(x, theta) - y, as it is   {stored.residual:.5f}   χ²/N {report.chi2:.3f}")
+    noise = "" if report.chi2 is None else f"   χ²/N {report.chi2:.3f}"
+    print(f"H(x, theta) - y, as it is   {stored.residual:.5f}{noise}")
     for finding in report.steps:
         print(f"  {finding.residual:.5f}  {'; '.join(_clauses(finding)) or 'as it is'}")
     if report.agrees:
         print("The physics explains the pairs; no other convention explains them better.")
-        if report.chi2 > 1.5:
+        if report.chi2 is not None and report.chi2 > 1.5:
             print(
                 f"What is left is more than the sensor's noise (χ²/N {report.chi2:.2f}; 1 is as "
                 "far off as noise is)."

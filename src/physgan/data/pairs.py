@@ -36,14 +36,17 @@ def read_pairs(degraded: Path, clean: Path, *, channels: int = 3) -> list[Pair]:
             expected="every picture to have a partner of the same stem",
             got=f"{len(lonely)} without, such as '{lonely[0]}'",
         )
-    return [
-        Pair(
-            stem,
-            _unit(read_8bit(ys[stem], channels=channels)),
-            _unit(read_8bit(xs[stem], channels=channels)),
-        )
-        for stem in sorted(ys)
-    ]
+    return [read_pair(stem, ys[stem], xs[stem], channels=channels) for stem in sorted(ys)]
+
+
+def read_pair(name: str, degraded: Path, clean: Path, *, channels: int = 3) -> Pair:
+    """The pair of two picture files.
+
+    Raises:
+        ImageError: one of them cannot be read.
+    """
+    y, x = (read_8bit(path, channels=channels) for path in (degraded, clean))
+    return Pair(name, unit(y), unit(x))
 
 
 def drawn_pairs(
@@ -75,5 +78,6 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _unit(picture: Tensor) -> Tensor:
+def unit(picture: Tensor) -> Tensor:
+    """A uint8 picture C×H×W as a batch of one, 1×C×H×W in [0, 1]."""
     return picture[None].float() / 255

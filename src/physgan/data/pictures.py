@@ -1,7 +1,7 @@
 """Sets of clear pictures to train on, all of one shape: numbered, read one at a time.
 
-A set is a folder of picture files or packed shards; more kinds need only the members of
-`Pictures`.
+A set is a folder of picture files, of packed shards or of tar archives; more kinds need only the
+members of `Pictures`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from physgan.data.shards import SHARD_SUFFIX, ShardPictures
+from physgan.data.tars import TAR_SUFFIX, TarPictures
 from physgan.errors import ImageError
 from physgan.images.read import list_images, read_8bit
 
@@ -38,11 +39,13 @@ class Pictures(Protocol):
 
 
 class FolderPictures:
-    """The picture files below a folder, decoded when they are asked for."""
+    """The picture files below a folder, or those of them that are named, decoded when asked for."""
 
-    def __init__(self, folder: Path, *, channels: int = 3) -> None:
+    def __init__(
+        self, folder: Path, *, paths: Sequence[Path] | None = None, channels: int = 3
+    ) -> None:
         self.folder = folder
-        self.paths = list_images(folder)
+        self.paths = list_images(folder) if paths is None else list(paths)
         self.channels = channels
 
     def __len__(self) -> int:
@@ -60,20 +63,22 @@ class FolderPictures:
 
 
 def open_pictures(path: Path, *, channels: int = 3) -> Pictures:
-    """A folder of pictures, a folder of shards or one shard, by what lies at the path.
+    """Pictures, shards or tar archives of pictures: a folder of them or one, by what lies there.
 
     Raises:
         ImageError: nothing there, or nothing in it, or shards of other channels.
     """
-    if path.is_file() and path.suffix == SHARD_SUFFIX:
-        return ShardPictures([path], channels=channels)
-    shards = sorted(path.glob(f"*{SHARD_SUFFIX}")) if path.is_dir() else []
-    if shards:
-        return ShardPictures(shards, channels=channels)
+    for suffix, kind in ((SHARD_SUFFIX, ShardPictures), (TAR_SUFFIX, TarPictures)):
+        if path.is_file() and path.suffix == suffix:
+            return kind([path], channels=channels)
+        shards = sorted(path.glob(f"*{suffix}")) if path.is_dir() else []
+        if shards:
+            return kind(shards, channels=channels)
     if path.is_file():
         raise ImageError(
             f"training pictures '{path}'",
-            expected=f"a folder of pictures or a shard ending in {SHARD_SUFFIX}",
+            expected=f"a folder of pictures, a shard ending in {SHARD_SUFFIX} or an archive "
+            f"ending in {TAR_SUFFIX}",
             got="another file",
         )
     return FolderPictures(path, channels=channels)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -34,24 +34,26 @@ def save_theta(path: Path, theta: ChainTheta) -> None:
         for name, tensor in part.items()
     }
     with replacing(path) as beside:
-        save_file(flat, beside, {"format": _FORMAT})
+        # The names of stages, since one without parameters is in no tensor's name. One entry alone:
+        # safetensors writes several in any order, and equal parameters make equal files.
+        save_file(flat, beside, {_FORMAT: ".".join(theta)})
 
 
 def load_theta(path: Path) -> dict[str, dict[str, Tensor]]:
-    """Reads what `save_theta` wrote.
-
-    A stage without parameters leaves no trace in the file, and none is needed.
+    """Reads what `save_theta` wrote, stages without parameters too.
 
     Raises:
         ThetaError: no such file, or not one of parameters by stage.
     """
     try:
         flat = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            stages = (file.metadata() or {}).get(_FORMAT, "").split(".")
     except (SafetensorError, OSError) as error:
         raise ThetaError(
             f"theta file '{path}'", expected="a readable safetensors file", got=str(error)
         ) from None
-    theta: dict[str, dict[str, Tensor]] = {}
+    theta: dict[str, dict[str, Tensor]] = {stage: {} for stage in stages if stage}
     for key, tensor in flat.items():
         stage, dot, name = key.partition(".")
         if not dot:

@@ -21,7 +21,7 @@ from physgan.data.pairs import Pair
 from physgan.errors import ImageError
 from physgan.evaluation.consistency import consistency
 from physgan.physics.blur import Blur, Boundary
-from physgan.physics.compose import Chain, Degradation
+from physgan.physics.compose import SENSOR, Chain, Degradation
 from physgan.types import ChainTheta, Operator
 
 SHIFTS = 4
@@ -101,8 +101,9 @@ class Report:
         best: the convention that explains them best.
         steps: from the one to the other, each the best after one more choice was tried.
         input_residual: root of the mean square of x - y, as if there were no physics.
-        chi2: χ²/N of the pairs as they are, edges included.
-        best_chi2: χ²/N under the best convention, where there is no shift.
+        chi2: χ²/N of the pairs as they are, edges included; None where theta does not tell what
+            the sensor did.
+        best_chi2: χ²/N under the best convention, where that has no shift.
         pairs: how many were looked at.
     """
 
@@ -110,7 +111,7 @@ class Report:
     best: Finding
     steps: tuple[Finding, ...]
     input_residual: float
-    chi2: float
+    chi2: float | None
     best_chi2: float | None
     pairs: int
 
@@ -290,7 +291,10 @@ def _chi2(
     thetas: Sequence[ChainTheta],
     degradation: Degradation,
     convention: Convention,
-) -> float:
+) -> float | None:
+    needed = degradation.sensor.sample(pairs[0].y, generator=Generator()).keys()
+    if any(needed - theta.get(SENSOR, {}).keys() for theta in thetas):
+        return None
     total = 0.0
     for pair, theta in zip(pairs, thetas, strict=True):
         changed = copy.copy(degradation)

@@ -6,7 +6,7 @@ Only reading a file loads pyvips: training from packed shards works where it is 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -65,28 +65,52 @@ def read_8bit(path: Path, *, channels: int = 3) -> Tensor:
         ImageError: the file is not a picture of 8 or 16 bits that can be read whole, `channels` is
             neither 1 nor 3, or pyvips is not installed.
     """
+    vips = _require(path, channels)
+    start = check_file(path, expected=_EXPECTED)
+    try:
+        return _decoded(path, open_vips(vips, path), channels)
+    except vips.Error as error:
+        raise unread(path, start, error, expected=_EXPECTED) from None
+
+
+def decode_8bit(content: bytes, name: Path, *, channels: int = 3) -> Tensor:
+    """As `read_8bit`, of the content of a picture file that is called `name`.
+
+    Raises:
+        ImageError: as `read_8bit`.
+    """
+    vips = _require(name, channels)
+    if not content:
+        raise unfit(name, expected=_EXPECTED, got="an empty file")
+    try:
+        source = vips.Source.new_from_memory(content)
+        image = vips.Image.new_from_source(source, "", access="sequential", fail_on="error")
+        return _decoded(name, image, channels)
+    except vips.Error as error:
+        raise unread(name, content[:64], error, expected=_EXPECTED) from None
+
+
+def _require(path: Path, channels: int) -> Any:
     if channels not in _INTERPRETATION:
         raise ImageError(
             "channels of a picture file", expected="1 (grey) or 3 (colour)", got=str(channels)
         )
-    pyvips = require_vips(
+    return require_vips(
         path, remedy="Install pyvips[binary], or train from shards made by `physgan pack`."
     )
-    head = check_file(path, expected=_EXPECTED)
-    try:
-        image = open_vips(pyvips, path)
-        if image.format not in ("uchar", "ushort"):
-            raise unfit(path, expected=_EXPECTED, got=f"values of type {image.format}")
-        image = image.autorot()
-        if image.hasalpha():
-            white = [65535.0] if image.format == "ushort" else [255.0]
-            image = image.flatten(background=white)
-        image = image.colourspace(_INTERPRETATION[channels])
-        if image.bands != channels or image.format != "uchar":
-            got = f"{image.bands} bands of type {image.format}"
-            raise unfit(path, expected=_EXPECTED, got=got)
-        pixels = image.write_to_memory()
-    except pyvips.Error as error:
-        raise unread(path, head, error, expected=_EXPECTED) from None
-    tensor = torch.frombuffer(bytearray(pixels), dtype=torch.uint8)
-    return tensor.reshape(image.height, image.width, image.bands).permute(2, 0, 1).contiguous()
+
+
+def _decoded(path: Path, image: Any, channels: int) -> Tensor:
+    """The pixels of an image that libvips has opened."""
+    if image.format not in ("uchar", "ushort"):
+        raise unfit(path, expected=_EXPECTED, got=f"values of type {image.format}")
+    image = image.autorot()
+    if image.hasalpha():
+        white = [65535.0] if image.format == "ushort" else [255.0]
+        image = image.flatten(background=white)
+    image = image.colourspace(_INTERPRETATION[channels])
+    if image.bands != channels or image.format != "uchar":
+        got = f"{image.bands} bands of type {image.format}"
+        raise unfit(path, expected=_EXPECTED, got=got)
+    pixels = torch.frombuffer(bytearray(image.write_to_memory()), dtype=torch.uint8)
+    return pixels.reshape(image.height, image.width, image.bands).permute(2, 0, 1).contiguous()

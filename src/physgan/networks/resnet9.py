@@ -6,6 +6,8 @@ layers put out 2·width, width and `channels` channels.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,6 +16,7 @@ from physgan.networks.base import RestorationNetwork
 from physgan.networks.checks import check_arguments, check_images
 from physgan.networks.init import init_normal
 from physgan.networks.norm import InstanceNorm
+from physgan.resize import bicubic
 
 
 class ConvNormRelu(nn.Module):
@@ -60,7 +63,9 @@ class ResNetGenerator(RestorationNetwork):
         channels: channels of the images.
         width: channels after the stem; twice and four times as many further in.
         blocks: residual blocks; 9 in the paper, which also tries 3 to 50.
-        scale: enlargement. Above 1, the input is enlarged bicubically before the network.
+        scale: enlargement. Above 1, the input is enlarged before the network, bicubically as in
+            `physgan.resize`, and clamped to [0, 1], as a file would hold it: the paper's
+            super-resolution, without a weight of its own.
 
     Raises:
         ShapeError: an argument is out of range.
@@ -74,7 +79,8 @@ class ResNetGenerator(RestorationNetwork):
         super().__init__()
         self.channels: int = channels
         self.scale: int = scale
-        self.multiple_of: int = 4
+        # What the network needs after enlargement, which may bring some of it or all.
+        self.multiple_of: int = 4 // math.gcd(4, scale)
         self.receptive_field: int | None = None
         self.global_statistics: bool = True
 
@@ -96,8 +102,8 @@ class ResNetGenerator(RestorationNetwork):
         """Restores `y`.
 
         Args:
-            y: N×C×h×w in [0, 1]; h and w multiples of 4, and of at least 8 px after enlargement,
-                which reflection padding needs at a quarter of the size.
+            y: N×C×h×w in [0, 1]; after enlargement multiples of 4, and of at least 8 px, which
+                reflection padding needs at a quarter of the size.
 
         Returns:
             N×C×(scale·h)×(scale·w) in [0, 1], of the type of `y`, also under autocast.
@@ -108,12 +114,10 @@ class ResNetGenerator(RestorationNetwork):
         check_images(
             y,
             channels=self.channels,
-            minimum=max(self.multiple_of, 8 // self.scale),
+            minimum=max(self.multiple_of, -(-8 // self.scale)),
             multiple_of=self.multiple_of,
         )
-        x = y
-        if self.scale > 1:
-            x = F.interpolate(x, scale_factor=self.scale, mode="bicubic", align_corners=False)
+        x = y if self.scale == 1 else bicubic(y, up=self.scale).clamp(0, 1)
         x = self.down(self.stem(2 * x - 1))
         x = self.head(self.up(self.blocks(x)))
         return (torch.tanh(x.to(y.dtype)) + 1) / 2

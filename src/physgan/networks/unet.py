@@ -1,7 +1,8 @@
 """The compact restorer for shipping: a U-shaped network of plain residual blocks.
 
 No statistics over the image, a bounded receptive field, half-precision weights of at most 8 MB. It
-works on a pixel-unshuffled picture, adds its result to its input, and starts as the identity.
+works on a pixel-unshuffled picture, adds its result to its input, and starts as the identity, or
+as bicubic enlargement.
 Chosen by measurement (docs/networks.md).
 """
 
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from physgan.errors import ShapeError
 from physgan.networks.base import RestorationNetwork
 from physgan.networks.checks import check_arguments, check_images
+from physgan.resize import bicubic
 
 
 class ResidualBlock(nn.Module):
@@ -117,10 +119,7 @@ class UNet(RestorationNetwork):
         for decoder, up in zip(reversed(self.decoders), reversed(self.ups), strict=True):
             z = decoder(F.pixel_shuffle(up(z), 2) + skips.pop())
         residual = F.pixel_shuffle(self.head(z), self.unshuffle * self.scale)
-        base = y
-        if self.scale > 1:
-            base = F.interpolate(y, scale_factor=self.scale, mode="bicubic", align_corners=False)
-        x_hat = base + residual
+        x_hat = bicubic(y, up=self.scale) + residual
         return x_hat if self.training else x_hat.clamp(0, 1)
 
 
@@ -129,6 +128,7 @@ def _receptive_field(blocks: Sequence[int], unshuffle: int, convolutions: int) -
 
     Reach to each side is summed in pixels: a 3×3 convolution at stride s reaches s further; the
     squares of pixel shuffling and of the strided convolutions add at most one square less a pixel.
+    Bicubic enlargement reaches 2 pixels, and stem and head at least as far.
     """
     reach = 2 * unshuffle  # stem and head
     stride = unshuffle

@@ -57,7 +57,7 @@ def blur(
         ShapeError: `x` or `kernel` has a wrong shape, or the picture is smaller than the boundary
             that the kernel needs.
     """
-    _check_boundary(boundary)
+    check_boundary(boundary)
     _check_shapes(x, kernel, boundary)
     kernel = kernel.to(x.dtype)
     n, c, h, w = x.shape
@@ -84,7 +84,7 @@ class Blur:
     parts: Mapping[str, Part] = MappingProxyType({"kernel": "kernel"})
 
     def __init__(self, boundary: Boundary = "reflect") -> None:
-        _check_boundary(boundary)
+        check_boundary(boundary)
         self.boundary: Boundary = boundary
 
     def __call__(self, x: Tensor, theta: Theta) -> Tensor:
@@ -114,26 +114,60 @@ class DiscKernels:
         return {"kernel": disc(radius, self.side)}
 
 
+class GaussianKernels:
+    """Gaussian kernels, round or drawn out in a drawn direction.
+
+    Args:
+        sigma: least and greatest standard deviation in pixels, drawn uniformly: of a kernel that
+            is not round, along its longer axis.
+        ratio: least and greatest ratio of the shorter axis to the longer, drawn uniformly; 1 is
+            round.
+    """
+
+    def __init__(
+        self, sigma: tuple[float, float] = (0.0, 3.0), ratio: tuple[float, float] = (1.0, 1.0)
+    ) -> None:
+        check_range("sigma of a Gaussian kernel", sigma)
+        check_range("ratio of the axes of a Gaussian kernel", ratio, greatest=1.0)
+        self.sigma, self.ratio = sigma, ratio
+        self.side = 2 * math.ceil(3 * sigma[1]) + 1
+
+    def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
+        """`kernel`, N×side×side, each summing to one."""
+        n = x.shape[0]
+        longer = uniform(n, self.sigma, generator=generator)
+        shorter = longer * uniform(n, self.ratio, generator=generator)
+        angle = uniform(n, (0.0, math.pi), generator=generator)
+        return {"kernel": gaussian(longer, shorter, angle, self.side)}
+
+
 class MotionKernels:
     """Kernels of a hand that shakes: the trace of a random walk with inertia.
 
-    Velocity is an autoregressive process, whose memory is drawn per kernel from jerky to nearly
-    straight. The trace is centred on its centroid, so that the clear picture lies where the
-    blurred one does, and scaled to fill a square window of a drawn side.
+    Velocity is an autoregressive process, whose memory is drawn per kernel. The trace is centred
+    on its centroid, so that the clear picture lies where the blurred one does, and scaled to fill a
+    square window of a drawn side.
 
     Args:
         size: least and greatest side of the window in pixels, drawn uniformly.
+        memory: least and greatest share of its velocity that the hand keeps from each of 64 steps
+            to the next, drawn uniformly. Below 0.8 the walk turns so often that its trace is a
+            tangle, three times as long as it is wide and more; near 1 it is a gentle curve.
     """
 
-    def __init__(self, size: tuple[float, float] = (5.0, 21.0)) -> None:
+    def __init__(
+        self, size: tuple[float, float] = (5.0, 21.0), memory: tuple[float, float] = (0.8, 0.99)
+    ) -> None:
         check_range("size of a motion kernel", size, least=1.0)
-        self.size = size
+        check_range("memory of a motion", memory, greatest=1.0)
+        self.size, self.memory = size, memory
         self.side = 2 * math.ceil((size[1] - 1) / 2) + 1
 
     def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
         """`kernel`, N×side×side, each summing to one."""
         size = uniform(x.shape[0], self.size, generator=generator)
-        return {"kernel": trace(random_walks(size, generator=generator), self.side)}
+        walks = random_walks(size, memory=self.memory, generator=generator)
+        return {"kernel": trace(walks, self.side)}
 
 
 class DefocusMotionKernels:
@@ -146,6 +180,7 @@ class DefocusMotionKernels:
         size: of the motion, see `MotionKernels`.
         strength: least and greatest share of radius and size that one image gets, drawn
             uniformly; from 0, some images stay nearly sharp.
+        memory: of the motion, see `MotionKernels`; from tangles to gentle curves.
     """
 
     def __init__(
@@ -153,11 +188,12 @@ class DefocusMotionKernels:
         radius: tuple[float, float] = (0.0, 4.0),
         size: tuple[float, float] = (5.0, 21.0),
         strength: tuple[float, float] = (1.0, 1.0),
+        memory: tuple[float, float] = (0.3, 0.99),
     ) -> None:
         check_range("strength of a blur", strength, greatest=1.0)
         self.strength = strength
         self.disc = DiscKernels(radius)
-        self.motion = MotionKernels(size)
+        self.motion = MotionKernels(size, memory)
         self.side = self.disc.side + self.motion.side - 1
 
     def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
@@ -166,7 +202,8 @@ class DefocusMotionKernels:
         strength = uniform(n, self.strength, generator=generator)
         radius = strength * uniform(n, self.disc.radius, generator=generator)
         size = 1 + strength * (uniform(n, self.motion.size, generator=generator) - 1)
-        motion = trace(random_walks(size, generator=generator), self.motion.side)
+        walks = random_walks(size, memory=self.motion.memory, generator=generator)
+        motion = trace(walks, self.motion.side)
         room = F.pad(motion, (self.disc.side // 2,) * 4)[:, None]
         lens = disc(radius, self.disc.side)
         return {"kernel": blur(room, lens, boundary="zero", method="direct")[:, 0]}
@@ -185,26 +222,55 @@ def disc(radius: Tensor, side: int, *, oversampling: int = 8) -> Tensor:
     return kernel / kernel.sum(dim=(-2, -1), keepdim=True)
 
 
-def random_walks(size: Tensor, *, generator: Generator, steps: int = 64) -> Tensor:
+def gaussian(longer: Tensor, shorter: Tensor, angle: Tensor, side: int) -> Tensor:
+    """Gaussians sampled at the pixels, N×side×side summing to one.
+
+    Args:
+        longer: standard deviation along the first axis, N, in pixels; 0 is the identity.
+        shorter: standard deviation across it, N, in pixels.
+        angle: from the columns' axis (left to right) to the first, clockwise as seen, N, radians.
+        side: of the kernels, odd; what lies outside is cut off.
+    """
+    at = torch.arange(side, device=angle.device, dtype=angle.dtype) - side // 2
+    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
+    along = cos * at[None, None, :] + sin * at[None, :, None]
+    across = cos * at[None, :, None] - sin * at[None, None, :]
+    # Below a tenth of a pixel a Gaussian is the identity, and divisions by 0 are kept away.
+    scaled = [
+        d / sigma.clamp(min=0.1)[:, None, None] for d, sigma in ((along, longer), (across, shorter))
+    ]
+    kernel = torch.exp(-(scaled[0] ** 2 + scaled[1] ** 2) / 2)
+    return kernel / kernel.sum(dim=(-2, -1), keepdim=True)
+
+
+def random_walks(
+    size: Tensor, *, memory: tuple[float, float], generator: Generator, steps: int = 64
+) -> Tensor:
     """Paths of a shaking hand, N×T×2 (row, column) in pixels about their centroid.
 
     Args:
         size: side of the window that each path fills, N, in pixels.
+        memory: least and greatest share of the velocity that stays from step to step.
         generator: the caller's.
         steps: independent pushes along a path.
     """
     n, device = size.shape[0], generator.device
-    memory = uniform(n, (0.3, 0.99), generator=generator)
+    keeps = uniform(n, memory, generator=generator)
     pushes = torch.randn(n, steps, 2, generator=generator, device=device)
-    # v[t] = sum_s memory^(t - s) push[s]: the whole walk at once, no loop over time.
+    # v[t] = sum_s keeps^(t - s) push[s]: the whole walk at once, no loop over time.
     t = torch.arange(steps, device=device)
     lag = (t[:, None] - t[None, :]).clamp(min=0)
-    weight = torch.where(t[:, None] >= t[None, :], memory[:, None, None] ** lag, 0.0)
+    weight = torch.where(t[:, None] >= t[None, :], keeps[:, None, None] ** lag, 0.0)
     path = (weight @ pushes).cumsum(dim=1)
     path = F.interpolate(path.mT, scale_factor=4, mode="linear", align_corners=True).mT
+    return fitted(path, (size - 1) / 2)
+
+
+def fitted(path: Tensor, reach: Tensor) -> Tensor:
+    """Paths N×T×D moved to their mean and scaled to go as far as `reach` N along an axis."""
     path = path - path.mean(dim=1, keepdim=True)
-    reach = path.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)
-    return path / reach * ((size - 1) / 2)[:, None, None]
+    far = path.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)
+    return path / far * reach[:, None, None]
 
 
 def trace(path: Tensor, side: int) -> Tensor:
@@ -223,7 +289,10 @@ def check_kernel(kernel: Tensor) -> None:
     """Raises ThetaError unless every kernel is finite, never negative and sums to one (±1e-3)."""
     if not torch.isfinite(kernel).all() or (kernel < 0).any():
         raise ThetaError(
-            "kernel of a blur", expected="finite values of at least 0", got="others among them"
+            "kernel of a blur",
+            expected="finite values of at least 0",
+            got="others among them",
+            remedy="What noise leaves below 0 has to become 0 before.",
         )
     total = kernel.sum(dim=(-2, -1))
     worst = total[(total - 1).abs().argmax()]
@@ -265,7 +334,8 @@ def _check_shapes(x: Tensor, kernel: Tensor, boundary: Boundary) -> None:
         )
 
 
-def _check_boundary(boundary: str) -> None:
+def check_boundary(boundary: str) -> None:
+    """Raises ThetaError unless a blur knows the boundary."""
     if boundary not in get_args(Boundary):
         raise ThetaError(
             "boundary of a blur",

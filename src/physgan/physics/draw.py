@@ -1,4 +1,7 @@
-"""Draws that samplers share, on the device and with the state of the caller's generator."""
+"""Draws that samplers share, on the device and with the state of the caller's generator.
+
+And the sampler that draws nothing.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,13 @@ def uniform(
     """
     low, high = bounds
     return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
+
+
+class Nothing:
+    """The sampler of operators without parameters: an empty theta, and no number drawn."""
+
+    def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
+        return {}
 
 
 def smooth_field(n: int, size: tuple[int, int], cells: int, *, generator: Generator) -> Tensor:

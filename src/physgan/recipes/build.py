@@ -17,21 +17,43 @@ import torch
 from pydantic import ConfigDict, Field, create_model
 from torch import nn
 
+from physgan.data.kernels import measured_kernels
 from physgan.data.pictures import Pictures
+from physgan.data.scenes import NYU, depth_files, make3d
+from physgan.data.sets import celeba, coco, hradis_clear
 from physgan.data.text.pictures import TextPages
 from physgan.errors import PhysganError, RecipeError, nearest
 from physgan.networks import DISCRIMINATORS, GENERATORS
 from physgan.objective.objective import Objective, Weights
-from physgan.physics.blur import Blur, DefocusMotionKernels, DiscKernels, MotionKernels
+from physgan.physics.blur import (
+    Blur,
+    DefocusMotionKernels,
+    DiscKernels,
+    GaussianKernels,
+    MotionKernels,
+)
+from physgan.physics.blur_field import BlurField, MovingObjects, ShakeField
 from physgan.physics.compose import Degradation, Stage
+from physgan.physics.downsample import Bicubic
+from physgan.physics.draw import Nothing
 from physgan.physics.haze import DepthHaze, Haze, HazyScenes
+from physgan.physics.jpeg import Jpeg
+from physgan.physics.rain import DrawnRain, Rain
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
+from physgan.physics.shake import ShakeKernels
 from physgan.recipes.load import validated
 from physgan.recipes.schema import Component, ObjectiveSpec, Physics, Recipe
 from physgan.types import Operator, Sampler, Sensor
 
 OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {"blur": Blur, "haze": Haze, "depth_haze": DepthHaze}
+    {
+        "bicubic": Bicubic,
+        "blur": Blur,
+        "blur_field": BlurField,
+        "haze": Haze,
+        "depth_haze": DepthHaze,
+        "rain": Rain,
+    }
 )
 """Operators by name."""
 
@@ -40,16 +62,33 @@ SAMPLERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "disc": DiscKernels,
         "motion": MotionKernels,
         "defocus_motion": DefocusMotionKernels,
+        "gaussian": GaussianKernels,
+        "shake": ShakeKernels,
+        "measured": measured_kernels,
+        "shake_field": ShakeField,
+        "moving_objects": MovingObjects,
         "hazy_scenes": HazyScenes,
+        "nothing": Nothing,
+        "drawn_rain": DrawnRain,
     }
 )
 """Samplers by name."""
 
-PICTURES: Mapping[str, Callable[..., Any]] = MappingProxyType({"text_pages": TextPages})
-"""Sets of pictures that are drawn, by name."""
+PICTURES: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        "text_pages": TextPages,
+        "celeba": celeba,
+        "coco": coco,
+        "depth_files": depth_files,
+        "hradis": hradis_clear,
+        "make3d": make3d,
+        "nyu": NYU,
+    }
+)
+"""Sets of clear pictures, drawn or published, by name."""
 
 SENSOR_STAGES: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {"noise": Noise, "clip": Clip, "round": Round}
+    {"noise": Noise, "clip": Clip, "round": Round, "jpeg": Jpeg}
 )
 """Stages of a sensor by name."""
 
@@ -74,13 +113,34 @@ def build_degradation(spec: Physics) -> Degradation:
     return Degradation(stages, SensorChain(sensor))
 
 
-def build_pictures(spec: Component) -> Pictures:
-    """The set of drawn pictures of a recipe.
+def build_pictures(spec: Component, *, channels: int) -> Pictures:
+    """The set of clear pictures that a recipe names, of `channels` where the set can choose.
 
     Raises:
-        RecipeError: an unknown name or argument, or foreign code that cannot be imported.
+        RecipeError: an unknown name or argument, foreign code that cannot be imported, or a set
+            that does not lie where the recipe says.
     """
-    return build(spec, PICTURES, kind="set of pictures")  # type: ignore[no-any-return]
+    kind = "set of pictures"
+    takes = inspect.signature(resolve(spec.name, PICTURES, kind=kind)).parameters
+    given = {"channels": channels} if "channels" in takes else {}
+    whole = spec.model_copy(update={"arguments": given | spec.arguments})
+    return build(whole, PICTURES, kind=kind)  # type: ignore[no-any-return]
+
+
+def picture_paths(spec: Component | None) -> dict[str, str]:
+    """The arguments of a recipe's set of pictures that name files or folders.
+
+    Raises:
+        RecipeError: the set is unknown, or foreign code that cannot be imported.
+    """
+    if spec is None:
+        return {}
+    hints = _hints(resolve(spec.name, PICTURES, kind="set of pictures"))
+    return {
+        name: str(value)
+        for name, value in spec.arguments.items()
+        if value is not None and Path in (hints.get(name), *get_args(hints.get(name)))
+    }
 
 
 def build_objective(spec: ObjectiveSpec) -> Objective:

@@ -32,6 +32,7 @@ from physgan.recipes.build import (
     build_objective,
     build_pictures,
     foreign_code,
+    picture_paths,
 )
 from physgan.recipes.load import dump_recipe, load_recipe, placed
 from physgan.recipes.schema import Data, Recipe
@@ -177,6 +178,8 @@ def _placed(recipe: Recipe) -> Recipe:
         data["train"] = str(Path(data["train"]).absolute())
     if data["pairs"] is not None:
         data["pairs"] = {k: str(Path(v).absolute()) for k, v in data["pairs"].items()}
+    for name, path in picture_paths(recipe.data.pictures).items():
+        data["pictures"]["arguments"][name] = str(Path(path).absolute())
     start = raw["training"]["start"]
     if start is not None and start not in SHIPPED and Path(start).exists():
         raw["training"]["start"] = str(Path(start).absolute())
@@ -189,7 +192,7 @@ def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Tensor]], str
     if data.train is not None:
         pictures = open_pictures(data.train, channels=data.channels)
     elif data.pictures is not None:
-        pictures = build_pictures(data.pictures)
+        pictures = build_pictures(data.pictures, channels=data.channels)
     else:
         raise RecipeError(
             "field 'data.train'",
@@ -281,12 +284,14 @@ def _claim(folder: Path, recipe: Recipe, *, resume: bool) -> None:
             load_recipe(stored).model_dump(by_alias=True),
             recipe.model_dump(by_alias=True),
         )
+        pictures = [f"data.pictures.arguments.{n}" for n in picture_paths(recipe.data.pictures)]
+        free = (*_FREE, *pictures)
         differing = [
             name
             for name in _differences(before, now)
             # The batch decides which crops a step takes, and so where the run stands in its data.
             # Where it began cannot be changed any more.
-            if name in ("training.batch", "training.start") or not name.startswith(_FREE)
+            if name in ("training.batch", "training.start") or not name.startswith(free)
         ]
         if differing:
             raise TrainingError(
@@ -377,6 +382,8 @@ def _info(
     raw = recipe.model_dump(mode="json", by_alias=True)
     # Where somebody keeps pictures is nobody else's business.
     raw["data"]["train"], raw["data"]["pairs"] = None, None
+    for name, path in picture_paths(recipe.data.pictures).items():
+        raw["data"]["pictures"]["arguments"][name] = Path(path).name
     if began_from:
         raw["training"]["start"] = Path(str(raw["training"]["start"])).name
     arguments = dict(recipe.generator.arguments)

@@ -69,7 +69,8 @@ class Data(Strict):
         None, description="Folder of clear pictures, or shards made by `physgan pack`."
     )
     pictures: Named | None = Field(
-        None, description="Pictures that are drawn rather than read, in place of `train`."
+        None,
+        description="Pictures that are drawn, or a published data set, in place of `train`.",
     )
     channels: PositiveInt = Field(3, description="1 for grey, 3 for colour.")
     crop: PositiveInt = Field(128, description="Side of a training crop in pixels.")

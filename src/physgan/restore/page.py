@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from physgan.images.picture import Page
+from physgan.resize import bicubic
 from physgan.restore.tiled import restore_tiled, tile_side
 from physgan.restore.whole import restore_whole
 from physgan.types import RestoreFn
@@ -93,11 +93,8 @@ def _run(fn: RestoreFn, y: Tensor, tile: int | None, progress: Callable[[float],
 
 
 def enlarged(image: Tensor, scale: int) -> Tensor:
-    """Images N×C×h×w in [0, 1], `scale` times as large by bicubic interpolation; 1 changes nothing.
+    """Images N×C×h×w in [0, 1], `scale` times as large by `physgan.resize.bicubic`, clamped.
 
     What a restorer that enlarges is mixed with, and measured against.
     """
-    if scale == 1:
-        return image
-    larger = F.interpolate(image, scale_factor=scale, mode="bicubic", align_corners=False)
-    return larger.clamp(0, 1)
+    return image if scale == 1 else bicubic(image, up=scale).clamp(0, 1)

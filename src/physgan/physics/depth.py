@@ -126,7 +126,7 @@ def picture_regions(x: Tensor, *, generator: Generator) -> Regions:
     for _ in range(2):
         belongs = _belongs(_nearest(points, centre), GRID**2)
         count = belongs.sum(dim=1)[..., None]
-        mean = belongs.mT @ points.flatten(2).mT / count.clamp(min=1)
+        mean = (points.flatten(2) @ belongs).mT / count.clamp(min=1)
         centre = torch.where(count > 0, mean, centre)
 
     # Speckle would fray the outlines.

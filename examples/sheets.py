@@ -22,7 +22,7 @@ from physgan.data.synthesis import synthesise
 from physgan.images.read import read_8bit
 from physgan.physics.blur import Blur, DefocusMotionKernels
 from physgan.physics.compose import Degradation, Stage
-from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.haze import DepthHaze, HazyScenes
 from physgan.physics.rain import DrawnRain, Rain
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
 from physgan.types import Sensor
@@ -66,12 +66,14 @@ def rain(
         depth=exactly(3),
         defocus=exactly(1.5),
     )
-    mist = DrawnHaze(exactly(veil), airlight=exactly(0.75), tint=0.02)
-    return Degradation({"rain": Stage(Rain(), streaks), "veil": Stage(Haze(), mist)}, camera())
+    mist = HazyScenes(exactly(veil), airlight=exactly(0.75), tint=0.02)
+    return Degradation({"rain": Stage(Rain(), streaks), "veil": Stage(DepthHaze(), mist)}, camera())
 
 
 def haze(beta: float) -> Degradation:
-    return Degradation({"haze": Stage(Haze(), DrawnHaze(exactly(beta), exactly(0.85)))}, camera())
+    return Degradation(
+        {"haze": Stage(DepthHaze(), HazyScenes(exactly(beta), exactly(0.85)))}, camera()
+    )
 
 
 def blur(radius: float, size: float, sigma: float) -> Degradation:

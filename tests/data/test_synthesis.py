@@ -5,7 +5,7 @@ from torch import Generator, Tensor
 from physgan.data.synthesis import synthesise
 from physgan.physics.blur import Blur, DefocusMotionKernels
 from physgan.physics.compose import Degradation, Stage
-from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.haze import DepthHaze, HazyScenes
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
 
 
@@ -19,7 +19,7 @@ def pictures(n: int = 3) -> Tensor:
 
 DEGRADATION = Degradation(
     {
-        "haze": Stage(Haze(), DrawnHaze()),
+        "haze": Stage(DepthHaze(), HazyScenes()),
         "blur": Stage(Blur(), DefocusMotionKernels((0.0, 2.0), (5.0, 9.0))),
     },
     SensorChain([Noise(), Clip(), Round()]),
@@ -35,7 +35,7 @@ def test_is_the_way_from_x_to_y() -> None:
     assert theta.keys() == {"haze", "blur", "sensor"}
     for stage, part in wanted.items():
         assert all(torch.equal(theta[stage][name], tensor) for name, tensor in part.items())
-    clean = Blur()(Haze()(x, theta["haze"]), theta["blur"])
+    clean = Blur()(DepthHaze()(x, theta["haze"]), theta["blur"])
     assert torch.equal(y, DEGRADATION.sense(clean, theta, generator=own))
     assert y.min() >= 0
     assert y.max() <= 1

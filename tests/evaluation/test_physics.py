@@ -21,13 +21,14 @@ from physgan.images.read import read_8bit
 from physgan.images.write import write_8bit
 from physgan.physics.blur import Blur, Boundary, MotionKernels, blur
 from physgan.physics.compose import Degradation, Stage
-from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.haze import Haze
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
 from tests.data.files import DATA
+from tests.physics.cases import Transmissions
 from tests.training.tiny import draw_pictures, write_recipe
 
 BLUR = Degradation({"blur": Stage(Blur(), MotionKernels((7.0, 11.0)))}, SensorChain([Round()]))
-HAZE = Degradation({"haze": Stage(Haze(), DrawnHaze())}, SensorChain([Round()]))
+HAZE = Degradation({"haze": Stage(Haze(), Transmissions())}, SensorChain([Round()]))
 
 
 def clear(index: int, side: int = 96) -> Tensor:

@@ -17,7 +17,7 @@ from physgan.physics.blur_field import BlurField, MovingObjects, ShakeField
 from physgan.physics.compose import Degradation, Stage
 from physgan.physics.downsample import Bicubic
 from physgan.physics.draw import Nothing
-from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.haze import DepthHaze, Haze, HazyScenes, transmission_of
 from physgan.physics.kernels import DrawnKernels
 from physgan.physics.rain import DrawnRain, Rain
 from physgan.physics.shake import ShakeKernels
@@ -105,6 +105,15 @@ def _delta(x: Tensor) -> dict[str, Tensor]:
     return {"kernel": kernel}
 
 
+class Transmissions:
+    """Hazy scenes by their transmission, as theta of pairs from which it was recovered."""
+
+    def sample(self, x: Tensor, /, *, generator: Generator) -> dict[str, Tensor]:
+        theta = HazyScenes().sample(x, generator=generator)
+        transmission = transmission_of(theta["depth"], theta["beta"])
+        return {"transmission": transmission, "airlight": theta["airlight"]}
+
+
 def _deltas(x: Tensor) -> dict[str, Tensor]:
     return {
         "kernel": _delta(x)["kernel"][:, None].expand(-1, 3, -1, -1),
@@ -125,15 +134,23 @@ def _clear_air(x: Tensor) -> dict[str, Tensor]:
     }
 
 
+def _no_scattering(x: Tensor) -> dict[str, Tensor]:
+    airlight = torch.full_like(x[:, :, 0, 0], 0.8)
+    return {"depth": x[:, :1], "beta": torch.zeros_like(x[:, 0, 0, 0]), "airlight": airlight}
+
+
 def _no_rain(x: Tensor) -> dict[str, Tensor]:
     return {"streaks": torch.zeros_like(x[:, :1])}
 
 
 _rain_haze = Degradation(
-    {"rain": Stage(Rain(), DrawnRain((0.3, 0.9))), "veil": Stage(Haze(), DrawnHaze((0.1, 0.6)))}
+    {
+        "rain": Stage(Rain(), DrawnRain((0.3, 0.9))),
+        "veil": Stage(DepthHaze(), HazyScenes((0.1, 0.6))),
+    }
 )
 _haze_blur = Degradation(
-    {"haze": Stage(Haze(), DrawnHaze()), "blur": Stage(Blur(), DiscKernels((0.0, 2.4)))}
+    {"haze": Stage(DepthHaze(), HazyScenes()), "blur": Stage(Blur(), DiscKernels((0.0, 2.4)))}
 )
 _blur_blur = Degradation(
     {
@@ -142,11 +159,12 @@ _blur_blur = Degradation(
     }
 )
 
+# Discs within a pixel would be one another's equal.
 _sampled_fog = Degradation(
     {
-        "haze": Stage(Haze(), DrawnHaze()),
+        "haze": Stage(DepthHaze(), HazyScenes()),
         "sampling": Stage(Bicubic(2), Nothing()),
-        "blur": Stage(Blur(), DiscKernels((0.0, 1.4))),
+        "blur": Stage(Blur(), DiscKernels((0.6, 1.4))),
     }
 )
 
@@ -185,13 +203,14 @@ CASES = [
         _deltas,
         linear=True,
     ),
-    Case("haze", Haze(), DrawnHaze(), _clear_air, linear=False),
+    Case("haze", Haze(), Transmissions(), _clear_air, linear=False),
+    Case("haze from depth", DepthHaze(), HazyScenes(), _no_scattering, linear=False),
     Case("rain", Rain(), DrawnRain((0.3, 0.9)), _no_rain, linear=False, adds_light=True),
     Case(
         "rain, then haze",
         _rain_haze.operator,
         _rain_haze,
-        lambda x: {"rain": _no_rain(x), "veil": _clear_air(x)},
+        lambda x: {"rain": _no_rain(x), "veil": _no_scattering(x)},
         linear=False,
         adds_light=True,
     ),
@@ -199,7 +218,7 @@ CASES = [
         "haze, then blur",
         _haze_blur.operator,
         _haze_blur,
-        lambda x: {"haze": _clear_air(x), "blur": _delta(x)},
+        lambda x: {"haze": _no_scattering(x), "blur": _delta(x)},
         linear=False,
     ),
     Case(

@@ -5,7 +5,7 @@ from torch import Generator, Tensor
 from physgan.errors import ThetaError
 from physgan.physics.blur import Blur, DiscKernels
 from physgan.physics.compose import SENSOR, Chain, Degradation, Stage
-from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.haze import DepthHaze, HazyScenes
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
 from physgan.types import Operator, Theta
 
@@ -27,22 +27,25 @@ def generator(seed: int = 0) -> Generator:
 
 
 def foggy_lens(sensor: SensorChain | None = None) -> Degradation:
-    stages = {"haze": Stage(Haze(), DrawnHaze()), "blur": Stage(Blur(), DiscKernels((1.0, 2.0)))}
+    stages = {
+        "haze": Stage(DepthHaze(), HazyScenes()),
+        "blur": Stage(Blur(), DiscKernels((1.0, 2.0))),
+    }
     return Degradation(stages, sensor)
 
 
 def test_chain_is_one_after_another() -> None:
     x = torch.rand(2, 3, 12, 12, generator=generator())
     theta = foggy_lens().sample(x, generator=generator())
-    hazy_first = Chain({"haze": Haze(), "blur": Blur()})(x, theta)
-    assert torch.equal(hazy_first, Blur()(Haze()(x, theta["haze"]), theta["blur"]))
-    blurred_first = Chain({"blur": Blur(), "haze": Haze()})(x, theta)
-    assert torch.equal(blurred_first, Haze()(Blur()(x, theta["blur"]), theta["haze"]))
+    hazy_first = Chain({"haze": DepthHaze(), "blur": Blur()})(x, theta)
+    assert torch.equal(hazy_first, Blur()(DepthHaze()(x, theta["haze"]), theta["blur"]))
+    blurred_first = Chain({"blur": Blur(), "haze": DepthHaze()})(x, theta)
+    assert torch.equal(blurred_first, DepthHaze()(Blur()(x, theta["blur"]), theta["haze"]))
     assert not torch.allclose(hazy_first, blurred_first)
 
 
 def test_missing_stage() -> None:
-    chain = Chain({"haze": Haze()})
+    chain = Chain({"haze": DepthHaze()})
     x = torch.rand(1, 3, 4, 4)
     with pytest.raises(ThetaError, match=r"parameters of the stage 'haze'.*Did you mean 'hase'"):
         chain(x, {"hase": {}, SENSOR: {}})
@@ -64,14 +67,14 @@ def test_sample_is_nested_by_stage() -> None:
     camera = SensorChain([Noise(), Clip()])
     theta = foggy_lens(camera).sample(x, generator=generator())
     assert {stage: set(part) for stage, part in theta.items()} == {
-        "haze": {"transmission", "airlight"},
+        "haze": {"depth", "beta", "airlight"},
         "blur": {"kernel"},
         "sensor": {"sigma"},
     }
     # Each stage's own sampler, in order, from one generator.
     own = generator()
     wanted = [
-        DrawnHaze().sample(x, generator=own),
+        HazyScenes().sample(x, generator=own),
         DiscKernels((1.0, 2.0)).sample(x, generator=own),
         camera.sample(x, generator=own),
     ]
@@ -107,7 +110,7 @@ def test_later_stages_see_the_smaller_picture(size: tuple[int, int]) -> None:
     degradation = Degradation(
         {
             "first": Stage(Halve(), Halve()),
-            "haze": Stage(Haze(), DrawnHaze()),
+            "haze": Stage(DepthHaze(), HazyScenes()),
             "second": Stage(Halve(), Halve()),
         }
     )
@@ -116,5 +119,5 @@ def test_later_stages_see_the_smaller_picture(size: tuple[int, int]) -> None:
     half = tuple(-(-side // 2) for side in size)
     assert theta["first"]["size"].tolist() == [list(size)] * 2
     assert theta["second"]["size"].tolist() == [list(half)] * 2
-    assert theta["haze"]["transmission"].shape == (2, 1, *half)
+    assert theta["haze"]["depth"].shape == (2, 1, *half)
     assert degradation.operator(x, theta).shape == (2, 3, *(-(-side // 2) for side in half))

@@ -221,10 +221,10 @@ def test_a_whole_degradation_follows() -> None:
     """From Degradation.sample to a cut pair, as data takes it."""
     from physgan.physics.blur import DiscKernels
     from physgan.physics.compose import Stage
-    from physgan.physics.haze import DrawnHaze
+    from physgan.physics.haze import DepthHaze, HazyScenes
 
     chain = Degradation(
-        {"haze": Stage(Haze(), DrawnHaze()), "blur": Stage(Blur(), DiscKernels((0.0, 2.0)))}
+        {"haze": Stage(DepthHaze(), HazyScenes()), "blur": Stage(Blur(), DiscKernels((0.0, 2.0)))}
     )
     x = torch.rand(2, 3, 40, 44, dtype=torch.float64)
     theta = chain.sample(x, generator=torch.Generator().manual_seed(1))

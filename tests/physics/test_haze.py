@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from torch import Generator
 
 from physgan.errors import ShapeError, ThetaError
-from physgan.physics.haze import DrawnHaze, Haze, check_haze, haze, transmission_of
+from physgan.physics.haze import (
+    DepthHaze,
+    Haze,
+    HazyScenes,
+    check_haze,
+    depth_haze,
+    haze,
+    transmission_of,
+)
 
 
 def generator(seed: int = 0) -> Generator:
@@ -72,6 +80,56 @@ def test_shapes_refused(
         assert part in str(raised.value)
 
 
+@given(n=st.integers(1, 3), c=st.integers(1, 4), h=st.integers(1, 5), w=st.integers(1, 5))
+def test_depth_haze_is_the_formula(n: int, c: int, h: int, w: int) -> None:
+    x, depth = randoms(n, c, h, w), 3 * randoms(n, 1, h, w, seed=1)
+    beta, a = 2 * randoms(n, seed=2), randoms(n, c, seed=3)
+    wanted = np.empty((n, c, h, w))
+    for i, k, row, column in np.ndindex(n, c, h, w):
+        t = math.exp(-float(beta[i]) * float(depth[i, 0, row, column]))
+        wanted[i, k, row, column] = float(x[i, k, row, column]) * t + float(a[i, k]) * (1 - t)
+    np.testing.assert_allclose(depth_haze(x, depth, beta, a).numpy(), wanted, rtol=0, atol=1e-14)
+    theta = {"depth": depth, "beta": beta, "airlight": a}
+    y = DepthHaze()(x, theta)
+    np.testing.assert_allclose(y.numpy(), wanted, rtol=0, atol=1e-14)
+    # The same haze, told by its transmission.
+    by_transmission = {"transmission": transmission_of(depth, beta), "airlight": a}
+    assert torch.equal(Haze()(x, by_transmission), y)
+
+
+@pytest.mark.parametrize(
+    ("x", "depth", "beta", "parts"),
+    [
+        ((3, 4, 5), (1, 4, 5), (3,), ["images of a haze", "N×C×H×W", "(3, 4, 5)"]),
+        ((2, 3, 4, 5), (2, 1, 5, 4), (2,), ["depth of a haze", "(2, 1, 4, 5)", "(2, 1, 5, 4)"]),
+        ((2, 3, 4, 5), (1, 1, 4, 5), (2,), ["depth", "together with the image"]),
+        ((2, 3, 4, 5), (2, 1, 4, 5), (1,), ["beta of a haze", "(2,)", "(1,)"]),
+        ((2, 3, 4, 5), (2, 1, 4, 5), (2, 1), ["beta", "One number for each image"]),
+    ],
+)
+def test_shapes_of_depth_refused(
+    x: tuple[int, ...], depth: tuple[int, ...], beta: tuple[int, ...], parts: list[str]
+) -> None:
+    with pytest.raises(ShapeError) as raised:
+        depth_haze(torch.zeros(x), torch.zeros(depth), torch.zeros(beta), torch.zeros(2, 3))
+    for part in parts:
+        assert part in str(raised.value)
+
+
+def test_airlight_over_depth_refused() -> None:
+    x, depth, beta = torch.zeros(2, 3, 4, 5), torch.zeros(2, 1, 4, 5), torch.zeros(2)
+    with pytest.raises(ShapeError, match="airlight of a haze"):
+        depth_haze(x, depth, beta, torch.zeros(2, 1))
+
+
+@pytest.mark.parametrize("name", ["depth", "beta", "airlight"])
+def test_missing_parameter_of_depth_haze(name: str) -> None:
+    theta = {"depth": torch.ones(1, 1, 2, 2), "beta": torch.ones(1), "airlight": torch.ones(1, 3)}
+    theta["x" + name] = theta.pop(name)
+    with pytest.raises(ThetaError, match=f"theta of a depth haze.*'{name}'"):
+        DepthHaze()(torch.ones(1, 3, 2, 2), theta)
+
+
 @pytest.mark.parametrize("name", ["transmission", "airlight"])
 def test_missing_parameter(name: str) -> None:
     theta = {"transmission": torch.ones(1, 1, 2, 2), "airlight": torch.ones(1, 3)}
@@ -81,44 +139,47 @@ def test_missing_parameter(name: str) -> None:
 
 
 @given(
-    h=st.integers(1, 40),
-    w=st.integers(1, 40),
     beta=st.tuples(st.floats(0, 5), st.floats(0, 5)),
     airlight=st.tuples(st.floats(0, 1), st.floats(0, 1)),
     tint=st.floats(0, 0.3),
+    channels=st.integers(1, 5),
 )
-def test_drawn_haze_keeps_its_ranges(
-    h: int, w: int, beta: tuple[float, float], airlight: tuple[float, float], tint: float
+def test_hazy_scenes_keep_their_ranges(
+    beta: tuple[float, float], airlight: tuple[float, float], tint: float, channels: int
 ) -> None:
-    low_beta, beta_max = sorted(beta)
+    thin, thick = sorted(beta)
     dark, bright = sorted(airlight)
-    sampler = DrawnHaze((low_beta, beta_max), (dark, bright), tint)
-    theta = sampler.sample(torch.rand(3, 2, h, w), generator=generator())
-    check_haze(theta)
-    t, a = theta["transmission"], theta["airlight"]
-    assert t.shape == (3, 1, h, w)
-    assert a.shape == (3, 2)
+    sampler = HazyScenes((thin, thick), (dark, bright), tint)
+    theta = sampler.sample(torch.rand(3, channels, 9, 12), generator=generator())
+    assert {name: tuple(t.shape) for name, t in theta.items()} == {
+        "depth": (3, 1, 9, 12),
+        "beta": (3,),
+        "airlight": (3, channels),
+    }
+    a = theta["airlight"]
     assert a.min() >= max(0.0, dark - tint) - 1e-6
     assert a.max() <= min(1.0, bright + tint) + 1e-6
+    assert theta["beta"].min() >= thin - 1e-6
+    assert theta["beta"].max() <= thick + 1e-6
     # Beta is the thickness at the scene's greatest depth, where least light comes through.
-    thickness = -t.amin(dim=(1, 2, 3)).log()
-    assert (thickness >= low_beta - 1e-4).all()
-    assert (thickness <= beta_max + 1e-4).all()
+    t = transmission_of(theta["depth"], theta["beta"])
+    check_haze({"transmission": t, "airlight": a})
+    torch.testing.assert_close(t.amin(dim=(1, 2, 3)), torch.exp(-theta["beta"]))
 
 
-def test_drawn_haze_is_a_scene() -> None:
-    theta = DrawnHaze().sample(torch.rand(50, 3, 48, 64), generator=generator())
-    t = theta["transmission"]
-    # Smooth, deeper towards the top on the whole, and not the same everywhere.
-    assert t.diff(dim=-1).abs().max() < 0.15
-    assert t.diff(dim=-2).abs().max() < 0.15
-    assert (t[:, :, :8].mean() + 0.1) < t[:, :, -8:].mean()
-    assert (t.amax(dim=(1, 2, 3)) - t.amin(dim=(1, 2, 3))).min() > 0.05
-    assert theta["airlight"].std(dim=1).max() > 0  # tinted
+def test_air_is_tinted_towards_red_or_blue() -> None:
+    sampler = HazyScenes(airlight=(0.5, 0.5), tint=0.1)
+    a = sampler.sample(torch.rand(500, 3, 1, 1), generator=generator())["airlight"] - 0.5
+    red, green, blue = a.T
+    assert 0.09 < red.abs().max() <= 0.1
+    assert 0.09 < blue.abs().max() <= 0.1
+    assert 0.02 < green.abs().max() <= 0.025 + 1e-6
+    assert torch.corrcoef(torch.stack([red, blue]))[0, 1] < -0.8
+    assert red.mean().abs() < 0.01
 
 
 def test_no_tint_is_grey() -> None:
-    a = DrawnHaze(tint=0.0).sample(torch.rand(5, 3, 4, 4), generator=generator())["airlight"]
+    a = HazyScenes(tint=0.0).sample(torch.rand(5, 3, 4, 4), generator=generator())["airlight"]
     assert torch.equal(a, a[:, :1].expand(5, 3))
 
 
@@ -136,7 +197,7 @@ def test_no_tint_is_grey() -> None:
 )
 def test_bad_ranges(arguments: dict[str, tuple[float, float]], part: str) -> None:
     with pytest.raises(ThetaError, match=part):
-        DrawnHaze(**arguments)  # type: ignore[arg-type]
+        HazyScenes(**arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["transmission", "airlight"])

@@ -12,7 +12,7 @@ from physgan.data.synthesis import synthesise
 from physgan.errors import ShapeError, ThetaError
 from physgan.physics import rain as module
 from physgan.physics.compose import Degradation, Stage
-from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.haze import DepthHaze, HazyScenes, transmission_of
 from physgan.physics.rain import (
     VISIBLE,
     DrawnRain,
@@ -377,7 +377,7 @@ def test_rain_then_haze() -> None:
     veiled = Degradation(
         {
             "rain": Stage(Rain(), DrawnRain((0.6, 0.9))),
-            "veil": Stage(Haze(), DrawnHaze(beta=(0.1, 0.6), airlight=(0.7, 0.9))),
+            "veil": Stage(DepthHaze(), HazyScenes(beta=(0.1, 0.6), airlight=(0.7, 0.9))),
         },
         SensorChain([Clip(), Round()]),
     )
@@ -386,10 +386,11 @@ def test_rain_then_haze() -> None:
     theta = batch.theta
     assert {stage: set(part) for stage, part in theta.items()} == {
         "rain": {"streaks"},
-        "veil": {"transmission", "airlight"},
+        "veil": {"depth", "beta", "airlight"},
         "sensor": set(),
     }
-    t, a = theta["veil"]["transmission"], theta["veil"]["airlight"][:, :, None, None]
+    t = transmission_of(theta["veil"]["depth"], theta["veil"]["beta"])
+    a = theta["veil"]["airlight"][:, :, None, None]
     wanted = (x + theta["rain"]["streaks"]) * t + a * (1 - t)
     torch.testing.assert_close(batch.y, wanted.clamp(0, 1), rtol=0, atol=0.5 / 255 + 1e-6)
     assert t.min() > 0.5  # light

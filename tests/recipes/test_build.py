@@ -325,7 +325,7 @@ def sentence(refused: pytest.ExceptionInfo[RecipeError]) -> str:
     ("name", "part"),
     [
         ("haez", "Did you mean 'haze'?"),
-        ("zzz", "one of bicubic, blur, blur_field, haze, rain, or module:attribute"),
+        ("zzz", "one of bicubic, blur, blur_field, haze, depth_haze, rain, or module:attribute"),
         ("no_such_module_of_anybody:Fade", "ModuleNotFoundError: No module named"),
         ("no/such/file.py:Fade", "no file 'no/such/file.py'"),
         (":Fade", "ValueError"),
@@ -392,7 +392,7 @@ def test_arguments_of_an_operator(arguments: dict[str, object], part: str) -> No
         ("disc", {"radius": [3]}, "a value"),
         ("disc", {"radius": "wide"}, "tuple"),
         ("disc", {"radius": [3, 1]}, "radius"),
-        ("drawn_haze", {"airlight": [0, 2]}, "airlight of a haze"),
+        ("hazy_scenes", {"airlight": [0, 2]}, "airlight of a haze"),
         ("drawn_rain", {"coverage": [0.5, 1]}, "coverage of rain"),
     ],
 )
@@ -489,7 +489,7 @@ def test_a_recipe_s_own_stage_is_a_chain_of_two() -> None:
 name: two
 physics:
   stages:
-    fog: {operator: haze, sampler: drawn_haze}
+    fog: {operator: depth_haze, sampler: hazy_scenes}
     lens: {operator: blur, sampler: disc}
   sensor: [clip]
 generator: unet

@@ -18,7 +18,7 @@ LEAST = """
 name: least
 physics:
   stages:
-    fog: {operator: haze, sampler: drawn_haze}
+    fog: {operator: depth_haze, sampler: hazy_scenes}
 generator: unet
 discriminator: patchgan
 training:
@@ -36,7 +36,7 @@ def refusal(*overrides: str, text: str = LEAST) -> str:
 
 def test_the_least_recipe() -> None:
     recipe = parse_recipe(LEAST)
-    assert recipe.physics.stages["fog"].operator.name == "haze"
+    assert recipe.physics.stages["fog"].operator.name == "depth_haze"
     assert recipe.generator.arguments == {}
     assert recipe.data.train is None
 
@@ -159,7 +159,7 @@ def test_a_negative_number_is_a_value() -> None:
 def test_an_argument_below_a_component_that_is_only_named() -> None:
     name = "--physics.stages.fog"
     recipe = overridden(f"{name}.sampler.arguments.tint", "0.1", "--generator.arguments.scale=2")
-    assert recipe.physics.stages["fog"].sampler.name == "drawn_haze"
+    assert recipe.physics.stages["fog"].sampler.name == "hazy_scenes"
     assert recipe.physics.stages["fog"].sampler.arguments == {"tint": 0.1}
     assert (recipe.generator.name, recipe.generator.arguments) == ("unet", {"scale": 2})
 

@@ -19,7 +19,7 @@ from physgan.data.synthesis import Batch
 from physgan.objective.objective import Objective, Weights
 from physgan.physics.blur import Blur, MotionKernels
 from physgan.physics.compose import Degradation, Stage
-from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.haze import DepthHaze, HazyScenes
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
 from physgan.training.loop import Outcome, Plan, fit
 from physgan.training.pool import ImagePool
@@ -35,7 +35,7 @@ SIZE, BATCH, LR, BETAS = 10, 2, 1e-3, (0.5, 0.999)
 def degradation(physics: str, *, sensor: bool) -> Degradation:
     stage = {
         "blur": Stage(Blur(), MotionKernels((5.0, 5.0))),
-        "haze": Stage(Haze(), DrawnHaze()),
+        "haze": Stage(DepthHaze(), HazyScenes()),
     }[physics]
     stages: list[Sensor] = [Noise((0.02, 0.1)), Clip(), Round(8)] if sensor else []
     return Degradation({physics: stage}, SensorChain(stages))
@@ -44,7 +44,8 @@ def degradation(physics: str, *, sensor: bool) -> Degradation:
 def degrade(x: Array, theta: Mapping[str, Array]) -> Array:
     if "kernel" in theta:
         return reference.blur(x, theta["kernel"])
-    return reference.haze(x, theta["transmission"], theta["airlight"])
+    transmission = np.exp(-theta["beta"][:, None, None, None] * theta["depth"])
+    return reference.haze(x, transmission, theta["airlight"])
 
 
 def _pool_choices(generator: Generator, capacity: int) -> dict[str, Any]:

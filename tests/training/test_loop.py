@@ -105,8 +105,8 @@ def test_the_same_seed_is_the_same_run(tmp_path: Path) -> None:
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
-    drawn = "{name: drawn_haze, arguments: {beta: [2, 2], airlight: [0.9, 0.9], tint: 0}}"
-    overrides = ["--physics.stages", f"{{fog: {{operator: haze, sampler: {drawn}}}}}"]
+    drawn = "{name: hazy_scenes, arguments: {beta: [2, 2], airlight: [0.9, 0.9], tint: 0}}"
+    overrides = ["--physics.stages", f"{{fog: {{operator: depth_haze, sampler: {drawn}}}}}"]
     overrides += ["--optimiser.lr", "3e-3", "--training.schedule", "{constant: 40, decay: 0}"]
     overrides += ["--training.log_every", "10", "--training.ema", "0.5"]
     assert train(tmp_path, *overrides, "--training.validate_every", "40") == 0

@@ -10,10 +10,18 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 
-def uniform(n: int, bounds: tuple[float, float], *, generator: Generator) -> Tensor:
-    """n numbers drawn uniformly between two bounds, float32, on the generator's device."""
+def uniform(
+    shape: int | tuple[int, ...], bounds: tuple[float, float], *, generator: Generator
+) -> Tensor:
+    """Numbers drawn uniformly between two bounds, float32, on the generator's device.
+
+    Args:
+        shape: how many, or the shape of the result.
+        bounds: least and greatest.
+        generator: the caller's.
+    """
     low, high = bounds
-    return low + (high - low) * torch.rand(n, generator=generator, device=generator.device)
+    return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
 
 
 class Nothing:

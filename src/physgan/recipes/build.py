@@ -36,7 +36,7 @@ from physgan.physics.blur_field import BlurField, MovingObjects, ShakeField
 from physgan.physics.compose import Degradation, Stage
 from physgan.physics.downsample import Bicubic
 from physgan.physics.draw import Nothing
-from physgan.physics.haze import DrawnHaze, Haze
+from physgan.physics.haze import DepthHaze, Haze, HazyScenes
 from physgan.physics.jpeg import Jpeg
 from physgan.physics.rain import DrawnRain, Rain
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
@@ -46,7 +46,14 @@ from physgan.recipes.schema import Component, ObjectiveSpec, Physics, Recipe
 from physgan.types import Operator, Sampler, Sensor
 
 OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {"bicubic": Bicubic, "blur": Blur, "blur_field": BlurField, "haze": Haze, "rain": Rain}
+    {
+        "bicubic": Bicubic,
+        "blur": Blur,
+        "blur_field": BlurField,
+        "haze": Haze,
+        "depth_haze": DepthHaze,
+        "rain": Rain,
+    }
 )
 """Operators by name."""
 
@@ -60,7 +67,7 @@ SAMPLERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "measured": measured_kernels,
         "shake_field": ShakeField,
         "moving_objects": MovingObjects,
-        "drawn_haze": DrawnHaze,
+        "hazy_scenes": HazyScenes,
         "nothing": Nothing,
         "drawn_rain": DrawnRain,
     }

@@ -110,7 +110,8 @@ class Finding:
         convention: what is unlike the package's own, a clause each.
         shifts: of each pair, (down, right) by which the observation lies beside where the physics
             puts it, in its pixels; kernels that are not centred are one cause.
-        residual: root of the mean square of H(x, theta) - y, away from the edges.
+        residual: root of the mean square of H(x, theta) - y, away from the edges; H(x, theta) is
+            clamped to [0, 1], as y is.
         to_the_edges: the same with the edges, where the boundary shows.
     """
 
@@ -145,7 +146,8 @@ class Report:
             what the sensor did.
         best_chi2: the same of the best convention.
         missing: parameters of the sensor that theta lacks.
-        unexplained: names of the pairs that the best convention does not explain.
+        unexplained: names of the pairs of which is not known that the best convention explains
+            them: χ² is too great, or unknown.
         pairs: how many were looked at.
     """
 
@@ -340,7 +342,8 @@ def _tried(
     """Residuals under a convention, each pair unshifted unless a shift gains."""
     shifts, results = [], []
     for case in cases:
-        y_hat = _predicted(case, chain, convention)
+        # Nothing brighter than white is in a file.
+        y_hat = _predicted(case, chain, convention).clamp(0, 1)
         shift, squares = (0, 0), _squares(y_hat, case, (0, 0))
         if shifted:
             nearest = _nearest_shift(y_hat, case)

@@ -69,7 +69,8 @@ def test_the_page_from_top_to_bottom(ground: Path, capsys: pytest.CaptureFixture
     assert summary["n"] == 5
     assert summary["psnr"] > summary["input_psnr"] + 1
     assert summary["clean_chi2"] == pytest.approx(1, abs=0.1)
-    assert summary["chi2"] >= 0
+    # What so short a training restores does not explain the observations.
+    assert summary["chi2"] > 2 * summary["clean_chi2"]
     assert len(list((ground / "restored").iterdir())) == 5
 
 

@@ -81,12 +81,34 @@ def test_what_explains_less_is_further_off() -> None:
     assert chi2(page() * 0.995) > chi2(page())
 
 
-def test_without_noise_rounding_stands_for_it() -> None:
+@pytest.mark.parametrize("sensor", [[], [Clip(), Round()]])
+@pytest.mark.parametrize("sigma", [0.002, 0.003, 0.005])
+def test_noise_of_half_a_level(sigma: float, sensor: list[Sensor]) -> None:
+    """A sensor that rounds and a file that does are one: what was rounded is not counted twice."""
+    chain = degradation(Noise((sigma, sigma)), *sensor)
+    for x in (page(), 0.2 + 0.6 * page()):  # with and without values at the ends
+        y, theta = observed(x, chain)
+
+        def chi2(x: Tensor) -> float:
+            return consistency(x, y, chain, theta, generator=Generator().manual_seed(2))["chi2"]  # noqa: B023
+
+        assert chi2(x) == pytest.approx(1, abs=0.03)
+        assert chi2(x * (1 - sigma)) > 1.2
+        assert chi2(x * (1 - 3 * sigma)) > 3
+        assert chi2(x.roll(1, -1)) > 100
+
+
+def test_without_noise_the_truth_leaves_nothing() -> None:
+    """And an image is a twelfth of a squared level for each value that it gets wrong by one."""
     chain = degradation()
     y, theta = observed(page(), chain)
     told = consistency(page(), y, chain, theta, generator=Generator().manual_seed(2))
     assert told["residual"] <= FILE_STEP / 2
-    assert told["chi2"] < 1.1
+    assert told["chi2"] < 0.01
+    wrong = y.clone()
+    wrong[..., ::10, ::10] += torch.where(wrong[..., ::10, ::10] < 0.5, FILE_STEP, -FILE_STEP)
+    told = consistency(page(), wrong, chain, theta, generator=Generator().manual_seed(2))
+    assert told["chi2"] == pytest.approx(12 / 100, rel=0.01)
 
 
 @pytest.fixture

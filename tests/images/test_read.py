@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image, ImageOps
 
 from physgan.errors import ImageError
 from physgan.images.read import SUFFIXES, list_images, read_8bit
+from physgan.images.write import write_8bit
 
 # Larger than what a loader reads in one go, and of unequal sides.
 H, W = 300, 420
@@ -288,6 +290,13 @@ def test_channels(tmp_path: Path, channels: int) -> None:
     Image.fromarray(noise(3)).save(tmp_path / "a.png")
     with pytest.raises(ImageError, match=rf"1 \(grey\) or 3 \(colour\), got {channels}"):
         read_8bit(tmp_path / "a.png", channels=channels)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_was_written_is_read_back(tmp_path: Path, channels: int) -> None:
+    pixels = torch.from_numpy(noise(channels).reshape(H, W, channels)).permute(2, 0, 1)
+    write_8bit(tmp_path / "a.png", pixels.contiguous())
+    assert torch.equal(read_8bit(tmp_path / "a.png", channels=channels), pixels)
 
 
 # ---------------------------------------------------------------- folders

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +39,9 @@ class Arguments:
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
     from physgan.data.manifest import MANIFEST
-    from physgan.errors import UsageError
+    from physgan.errors import PhysganError, RecipeError, UsageError
     from physgan.evaluation.physics import check_physics
-    from physgan.recipes.build import build_degradation
+    from physgan.recipes.build import build_degradation, place_of
     from physgan.recipes.load import physics_from
 
     most = arguments.pairs_at_most
@@ -60,7 +61,16 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
         chosen, thetas = _of_levin(folder, most, list(spec.stages))
     else:
         chosen, thetas = _of_folders(folder, most, channels)
-    report = check_physics(chosen, thetas, degradation)
+    try:
+        report = check_physics(chosen, thetas, degradation, progress=_tell)
+    except PhysganError:
+        raise
+    except Exception as error:  # whatever foreign code does
+        raise RecipeError(
+            f"physics of '{physics}' on the pairs",
+            expected="stages that take their pictures and theta",
+            got=f"{type(error).__name__}: {error}{place_of(error)}",
+        ) from error
     if arguments.json:
         print(json.dumps(_record(report)))
     else:
@@ -68,15 +78,20 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     return 0
 
 
+def _tell(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
 def _of_folders(folder: Path, most: int, channels: int) -> tuple[list[Pair], list[ChainTheta]]:
     """Pairs and parameters as `physgan degrade` lays them down."""
     from physgan.data.maker import CLEAN, DEGRADED, THETA
-    from physgan.data.pairs import read_pairs
+    from physgan.data.pairs import list_pairs, read_pair
     from physgan.data.theta import load_thetas
 
-    pairs = read_pairs(folder / DEGRADED, folder / CLEAN, channels=channels)
-    chosen = pairs[:: -(-len(pairs) // most)]
-    return chosen, [*load_thetas(folder / THETA, [pair.name for pair in chosen])]
+    files = list_pairs(folder / DEGRADED, folder / CLEAN)
+    chosen = files[:: -(-len(files) // most)]
+    thetas = load_thetas(folder / THETA, [name for name, _, _ in chosen])
+    return [read_pair(*pair, channels=channels) for pair in chosen], [*thetas]
 
 
 def _of_levin(
@@ -101,10 +116,13 @@ def _of_levin(
 def _record(report: Report) -> dict[str, Any]:
     return {
         "pairs": report.pairs,
+        "verdict": report.verdict,
         "agrees": report.agrees,
+        "unexplained": list(report.unexplained),
         "input_residual": report.input_residual,
         "chi2": report.chi2,
         "best_chi2": report.best_chi2,
+        "missing": list(report.missing),
         "stored": _finding(report.stored),
         "best": _finding(report.best),
     }
@@ -115,36 +133,52 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "residual": finding.residual,
         "residual_to_the_edges": finding.to_the_edges,
         "shifts": [list(shift) for shift in finding.shifts],
-        "convention": finding.convention.described(),
+        "convention": list(finding.convention),
     }
 
 
 def _show(report: Report) -> None:
-    stored, best = report.stored, report.best
     print(f"{report.pairs} pairs; residuals are roots of mean squares, full range 1")
-    print(f"without physics, x - y      {report.input_residual:.5f}")
-    noise = "" if report.chi2 is None else f"   χ²/N {report.chi2:.3f}"
-    print(f"H(x, theta) - y, as it is   {stored.residual:.5f}{noise}")
+    print("                           inside   to the edges")
+    print(f"without physics, x - y              {report.input_residual:.5f}")
+    print(_row("H(x, theta) - y, as it is", report.stored, report.chi2))
     for finding in report.steps:
-        print(f"  {finding.residual:.5f}  {'; '.join(_clauses(finding)) or 'as it is'}")
+        chi2 = report.best_chi2 if finding is report.steps[-1] else None
+        print(_row("", finding, chi2) + f"   {_clauses(finding)}")
+    if report.chi2 is not None:
+        print("χ²/N is 1 where the residual is what the sensor scatters, 0 where nothing is left.")
+    else:
+        print(
+            f"χ²/N is not known: theta has no {', '.join(map(repr, report.missing))}, which the "
+            "sensor needs."
+        )
+    print(_verdict(report))
+
+
+def _row(title: str, finding: Finding, chi2: float | None) -> str:
+    noise = "" if chi2 is None else f"   χ²/N {chi2:.3f}"
+    return f"{title:25}  {finding.residual:.5f}  {finding.to_the_edges:.5f}{noise}"
+
+
+def _verdict(report: Report) -> str:
+    """The conclusion, one line."""
+    best = _clauses(report.best)
+    if report.verdict == "explains":
+        return "The physics explains the pairs; no other convention explains them better."
+    if report.verdict == "explains otherwise":
+        return f"Another convention explains the pairs: {best}."
+    if report.verdict == "unexplained":
+        lost = f"{len(report.unexplained)} of {report.pairs}, such as '{report.unexplained[0]}'"
+        nearest = f"The nearest is the physics {best if report.agrees else 'with ' + best}."
+        return f"Nothing that was tried explains the pairs ({lost}). {nearest}"
     if report.agrees:
-        print("The physics explains the pairs; no other convention explains them better.")
-        if report.chi2 is not None and report.chi2 > 1.5:
-            print(
-                f"What is left is more than the sensor's noise (χ²/N {report.chi2:.2f}; 1 is as "
-                "far off as noise is)."
-            )
-        return
-    print(f"Another convention explains the pairs better: {'; '.join(_clauses(best))}.")
+        return "No other convention fits the pairs better; what noise is left is not known."
+    less = 1 - report.best.residual / report.stored.residual
+    return (
+        f"Another convention fits the pairs better: {best}. It takes {less:.0%} of the residual "
+        "away; whether the rest is noise is not known."
+    )
 
 
-def _clauses(finding: Finding) -> list[str]:
-    clauses = finding.convention.described()
-    shifts = set(finding.shifts)
-    if len(shifts) > 1:
-        most = max(max(map(abs, shift)) for shift in shifts)
-        clauses.append(f"y shifted by up to {most} px, otherwise from pair to pair")
-    elif shifts != {(0, 0)}:
-        ((down, right),) = shifts
-        clauses.append(f"y shifted by {down:+d} down, {right:+d} right")
-    return clauses
+def _clauses(finding: Finding) -> str:
+    return "; ".join(finding.described()) or "as it is"

@@ -27,6 +27,15 @@ def read_pairs(degraded: Path, clean: Path, *, channels: int = 3) -> list[Pair]:
     """Pairs of two folders, matched by stem, in the order of the names.
 
     Raises:
+        ImageError: as `list_pairs`; or a picture cannot be read.
+    """
+    return [read_pair(*files, channels=channels) for files in list_pairs(degraded, clean)]
+
+
+def list_pairs(degraded: Path, clean: Path) -> list[tuple[str, Path, Path]]:
+    """Stem, observation and clear picture of each pair of two folders, in the order of the names.
+
+    Raises:
         ImageError: a picture without its partner, or two of one stem.
     """
     ys, xs = _by_stem(degraded), _by_stem(clean)
@@ -36,7 +45,7 @@ def read_pairs(degraded: Path, clean: Path, *, channels: int = 3) -> list[Pair]:
             expected="every picture to have a partner of the same stem",
             got=f"{len(lonely)} without, such as '{lonely[0]}'",
         )
-    return [read_pair(stem, ys[stem], xs[stem], channels=channels) for stem in sorted(ys)]
+    return [(stem, ys[stem], xs[stem]) for stem in sorted(ys)]
 
 
 def read_pair(name: str, degraded: Path, clean: Path, *, channels: int = 3) -> Pair:

@@ -62,7 +62,9 @@ class Told:
 def main() -> int:
     samples = Path(skimage.data.__file__).parent
     folder = Path("learn")
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        print(f"'{folder}' is there already: remove it, or run this elsewhere.", file=sys.stderr)
+        return 1
     (folder / "pictures").mkdir(parents=True)
     for name in TRAINING:
         shutil.copy(samples / name, folder / "pictures" / name)

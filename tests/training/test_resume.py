@@ -276,4 +276,4 @@ def test_a_damaged_checkpoint_is_one_sentence(
     assert begun("--resume") == 1
     err = capsys.readouterr().err
     assert "undamaged" in err.splitlines()[-1]
-    assert err.count("\n") == 2  # what is to be trained, and the fault
+    assert err.count("\n") == 3  # what is to be trained, in which arithmetic, and the fault

@@ -88,8 +88,8 @@ def test_pages_are_originals_of_their_own() -> None:
     assert not set(kept) & set(held)
 
 
-def test_a_third_of_the_recipes_blurs_is_nearly_none() -> None:
-    """As in collections of blurred documents: the blur begins at nothing and ends at illegible."""
+def test_blurs_of_the_recipe_go_from_nearly_none_to_illegible() -> None:
+    """As in collections of blurred documents: the observations of both are equally far off."""
     chain = build_degradation(load_recipe("deblur-text").physics)
     draws = torch.Generator().manual_seed(0)
     theta = chain.sample(torch.zeros(600, 3, 32, 32), generator=draws)
@@ -97,5 +97,6 @@ def test_a_third_of_the_recipes_blurs_is_nearly_none() -> None:
     place = torch.arange(kernel.shape[-1]) - kernel.shape[-1] // 2
     variance = (kernel.sum(dim=1) * place**2).sum(dim=-1) + (kernel.sum(dim=2) * place**2).sum(-1)
     radius = variance.sqrt()
-    assert 0.2 < (radius < 1.2).float().mean() < 0.45
+    assert radius.min() < 0.5
+    assert 0.1 < (radius < 1.2).float().mean() < 0.45
     assert (radius > 4).float().mean() > 0.07

@@ -1,0 +1,105 @@
+"""What ships: small, whole, described, trained by a recipe that is there, and of use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from torch import Generator
+
+from physgan.data.synthesis import synthesise
+from physgan.data.text.known import render_known_page
+from physgan.errors import WeightsError
+from physgan.metrics.protocol import protocol, scores
+from physgan.recipes.build import build_degradation
+from physgan.recipes.load import load_recipe, physics_of
+from physgan.recipes.schema import Recipe
+from physgan.restore.restorer import Restorer
+from physgan.weights import catalogue
+from physgan.weights.card import card_of
+from physgan.weights.catalogue import SHIPPED, find_weights, shipped_file
+from physgan.weights.file import read_info
+from tests.restore.small import small_weights
+
+ROOT = Path(__file__).parents[2]
+TASKS = ("deblur-text",)
+
+
+def test_these_tasks_ship() -> None:
+    assert sorted(SHIPPED) == sorted(TASKS)
+
+
+def test_the_files_are_small() -> None:
+    sizes = [shipped_file(task).stat().st_size for task in TASKS]
+    assert max(sizes) <= 8_000_000
+    assert sum(sizes) <= 40_000_000
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_header_says_how_they_came_about(task: str) -> None:
+    info = read_info(shipped_file(task))
+    assert {"steps", "hours", "seed", "machine", "curve"} <= info.training.keys()
+    assert info.licence != "unknown"
+    assert isinstance(info.recipe, dict)
+    recipe = Recipe.model_validate(info.recipe)
+    assert recipe.name == task
+    # What differs from the recipe of today is how long the run was, and where it began.
+    shipped = load_recipe(task)
+    for part in ("data", "physics", "generator", "objective"):
+        assert getattr(recipe, part) == getattr(shipped, part), part
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_card_is_that_of_the_file(task: str) -> None:
+    card = (ROOT / "docs" / "cards" / f"{task}.md").read_text(encoding="utf-8")
+    assert card == card_of(shipped_file(task), title=task)
+
+
+def test_text_is_restored_and_clear_text_not_spoilt() -> None:
+    restorer = Restorer.from_pretrained("deblur-text", device="cpu")
+    assert restorer.info is not None
+    degradation = build_degradation(physics_of(restorer.info.recipe))
+    page, _ = render_known_page(160, Random("catalogue"))
+    x = page[None].expand(4, -1, -1, -1)
+    batch = synthesise(x, degradation, generator=Generator().manual_seed(3))
+    how = protocol("rgb")
+    x_hat = restorer(batch.y)
+    gains = [
+        scores(x_hat[i : i + 1], batch.x[i : i + 1], how)["psnr"]
+        - scores(batch.y[i : i + 1], batch.x[i : i + 1], how)["psnr"]
+        for i in range(4)
+    ]
+    assert sum(gains) / 4 > 1.5
+    clear = batch.x[:1]
+    assert scores(restorer(clear), clear, how)["psnr"] > 25
+
+
+def test_a_shipped_name_is_not_taken_for_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("deblur-text").mkdir()
+    small_weights(Path("deblur-text/weights.safetensors"))
+    assert find_weights("deblur-text") == shipped_file("deblur-text")
+    assert find_weights(Path("deblur-text")) == Path("deblur-text/weights.safetensors")
+
+
+def test_weights_that_were_changed_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "_FOLDER", tmp_path)
+    with pytest.raises(WeightsError, match="got none"):
+        shipped_file("deblur-text")
+    small_weights(tmp_path / "deblur-text.safetensors")
+    with pytest.raises(WeightsError, match="got another"):
+        shipped_file("deblur-text")
+    with pytest.raises(WeightsError, match="one of deblur-text"):
+        shipped_file("deblur-texts")
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    before = torch.get_rng_state()
+    Restorer.from_pretrained("deblur-text", device="cpu")
+    assert torch.equal(torch.get_rng_state(), before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from physgan.cli import main
 from physgan.recipes.build import build_degradation
 from physgan.recipes.load import load_recipe
 from physgan.recipes.trial import try_physics
+from physgan.weights.catalogue import shipped_file
+from physgan.weights.file import read_info
 from tests.training.tiny import draw_pictures
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -58,6 +61,21 @@ def test_the_readmes_physics_draws_where_the_picture_is(ground: Path) -> None:
 
 
 def test_every_recipe_that_is_named_is_shipped() -> None:
-    for name in re.findall(r"^\| `([a-z/0-9-]+)` \|", README, re.MULTILINE):
-        if "." not in name:
-            assert load_recipe(name).name
+    section = README.split("## Recipes")[1].split("##")[0]
+    rows = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
+    assert len(rows) >= 7
+    for name in re.findall(r"`([^`]+)`", " ".join(rows)):
+        assert load_recipe(name).name
+
+
+def test_the_numbers_are_those_of_the_weights_that_ship() -> None:
+    measured = read_info(shipped_file("deblur-text")).measured
+    rows: list[Any] = [row for row in measured if isinstance(row, dict)]
+    section = README.split("## Numbers")[1].split("##")[0]
+    for row in rows:
+        if row["set"] != "held-out crops":
+            for name in ("input_psnr", "psnr"):
+                assert f"{row[name]:.2f} dB" in section
+        if "text_error" in row:
+            for name in ("input_text_error", "text_error"):
+                assert f"{row[name]:.0%}".replace("%", " %") in section

@@ -1152,6 +1152,16 @@ def test_truncated(tmp_path: Path, suffix: str, share: float) -> None:
     refused(path, "a whole picture")
 
 
+def test_no_python_runs_on_libvips_threads(tmp_path: Path) -> None:
+    """Garbage collected in pyvips' handler of warnings has aborted the process."""
+    import pyvips
+
+    path = tmp_path / "a.png"
+    Image.fromarray(noise((30, 42, 3))).save(path)
+    read_picture(path)
+    assert pyvips._log_handler_id is None
+
+
 def test_damaged(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(noise((300, 420, 3))).save(path)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,7 +54,7 @@ def require_vips(path: Path, *, remedy: str = "Install pyvips[binary].") -> Any:
         ImageError: pyvips, or the library below it, is not installed.
     """
     try:
-        import pyvips
+        return _loaded()
     except (ImportError, OSError) as error:  # OSError: the package without its library
         raise unfit(
             path,
@@ -60,6 +62,19 @@ def require_vips(path: Path, *, remedy: str = "Install pyvips[binary].") -> Any:
             got=str(error).partition("\n")[0],
             remedy=remedy,
         ) from None
+
+
+@cache
+def _loaded() -> Any:
+    # pyvips hands libvips' warnings to Python on libvips' own threads. A garbage collection that
+    # falls into such a call frees images while libvips holds its locks, which aborts the process
+    # (seen on truncated files). Faults come as exceptions all the same.
+    os.environ.setdefault("VIPS_WARNING", "0")
+    import pyvips
+
+    remove = getattr(pyvips, "_remove_log_handler", None)
+    if remove is not None:
+        remove()
     return pyvips
 
 

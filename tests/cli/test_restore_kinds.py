@@ -160,9 +160,10 @@ def test_sixteen_bits_are_never_eight(ground: Path, name: str) -> None:
     if before.shape[-1] == 4:
         assert np.array_equal(after[..., 3], before[..., 3])
     with tifffile.TiffFile(ground / "out" / "colour16.tif") as file:
-        tags = file.pages[0].tags  # type: ignore[union-attr]
-        top, bottom = tags["XResolution"].value
-        unit = {2: 1.0, 3: 2.54}[int(tags["ResolutionUnit"].value)]
+        page = file.pages[0]
+        assert isinstance(page, tifffile.TiffPage)
+        top, bottom = page.tags["XResolution"].value
+        unit = {2: 1.0, 3: 2.54}[int(page.tags["ResolutionUnit"].value)]
         assert top / bottom * unit == pytest.approx(600, abs=0.5)
 
 

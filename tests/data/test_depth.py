@@ -1,6 +1,7 @@
 """Depth from files: every format, holes, sizes, and what stays in proportion."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -130,12 +131,12 @@ def test_disparity_is_inverse() -> None:
 
 @pytest.mark.parametrize("kind", ["depth", "disparity"])
 @pytest.mark.parametrize("bad", [0.0, -3.0, torch.nan, torch.inf, -torch.inf, 255.0])
-def test_what_was_not_measured_is_filled(kind: str, bad: float) -> None:
+def test_what_was_not_measured_is_filled(kind: Literal["depth", "disparity"], bad: float) -> None:
     i, j = torch.meshgrid(torch.arange(40.0), torch.arange(50.0), indexing="ij")
     values = 100 + i + 0.5 * j
     planted = torch.where(disc(40, 50, 8), bad, values)
-    whole = depth_map(values, kind=kind)  # type: ignore[arg-type]
-    mended = depth_map(planted, kind=kind, invalid=255)  # type: ignore[arg-type]
+    whole = depth_map(values, kind=kind)
+    mended = depth_map(planted, kind=kind, invalid=255)
     assert torch.allclose(mended, whole, atol=0.005)
 
 

@@ -97,7 +97,7 @@ def test_both_forms_of_an_override_are_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["/data/my #1 set", "~", "2024", "[old] photos", "null", "a: b", "true", ""]
+    "text", ["/data/my #1 set", "~", "2024", "[old] photos", "a: b", "true", ""]
 )
 def test_text_and_paths_are_taken_as_they_stand(text: str) -> None:
     recipe = overridden("--data.train", text, f"--name={text}", f"--data.licence={text}")
@@ -335,3 +335,11 @@ def test_an_override_below_something_without_fields(path: str) -> None:
     message = refusal(f"--{path}", "3", text=text)
     assert f"override '{path}'" in message
     assert "Give the whole value as YAML" in message
+
+
+def test_null_empties_a_field_of_text_that_may_be_empty() -> None:
+    recipe = load_recipe("deblur-text", ["--data.licence", "CC0", "--training.start=x"])
+    assert (recipe.data.licence, recipe.training.start) == ("CC0", "x")
+    recipe = load_recipe("deblur-text", ["--data.licence", "null", "--training.start=null"])
+    assert (recipe.data.licence, recipe.training.start) == (None, None)
+    assert load_recipe("deblur-text", ["--name", "null"]).name == "null"

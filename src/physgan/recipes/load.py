@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypeVar, get_args
 
 import yaml
@@ -57,7 +58,8 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Args:
         source: a YAML file, or the name of a shipped recipe.
         overrides: `--dotted.name value` or `--dotted.name=value`, as on the command line. The
-            value of a field of text or of a path is taken as it stands, any other is YAML;
+            value of a field of text or of a path is taken as it stands, but for null where it
+            may be left out; any other is YAML;
             `--flag` alone is true.
 
     Raises:
@@ -307,8 +309,10 @@ def _pairs(overrides: Sequence[str]) -> list[tuple[str, Any]]:
         if not equals and words and not words[0].startswith("--"):
             text = words.pop(0)  # it may begin with one dash, as a negative number does
             equals = "="
-        if equals and _is_text(name):
-            pairs.append((name, text))
+        kinds = _kinds(name)
+        if equals and kinds & {str, Path}:
+            # Text is taken as it stands, but where there may be none, null is none.
+            pairs.append((name, None if text == "null" and NoneType in kinds else text))
             continue
         text = text if equals else "true"
         try:
@@ -320,17 +324,17 @@ def _pairs(overrides: Sequence[str]) -> list[tuple[str, Any]]:
     return pairs
 
 
-def _is_text(dotted: str) -> bool:
-    """Whether a field of the recipe holds text or a path, which no YAML may reinterpret."""
+def _kinds(dotted: str) -> set[Any]:
+    """What a field of the recipe may hold; text and paths no YAML may reinterpret."""
     annotation: Any = Recipe
     for part in dotted.split("."):
         model = _model_in(annotation)
         fields = model.model_fields.items() if model is not None else ()
         info = next((f for name, f in fields if part in (name, f.alias)), None)
         if info is None:
-            return False
+            return set()
         annotation = info.annotation
-    return bool({annotation, *get_args(annotation)} & {str, Path})
+    return {annotation, *get_args(annotation)}
 
 
 def _set(raw: dict[str, Any], path: Sequence[str], value: Any) -> None:

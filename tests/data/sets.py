@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional as F
 
 
 @dataclass
@@ -24,6 +25,15 @@ class MemoryPictures:
 
     def identity(self) -> str:
         return f"{len(self.pictures)} {self.origins}"
+
+
+@dataclass
+class MemoryScenes(MemoryPictures):
+    """Pictures whose depth is their first channel."""
+
+    def depth(self, index: int, size: tuple[int, int] | None = None) -> Tensor:
+        depth = self.pictures[index][:1] / 255
+        return depth if size is None else F.interpolate(depth[None], size, mode="nearest")[0]
 
 
 def picture(h: int, w: int, *, channels: int = 3, seed: int = 0) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from physgan.data.crops import CropStream, ahead, centre_crop, fitted, packed_crops, turned
 from physgan.errors import ImageError
-from tests.data.sets import MemoryPictures, picture
+from tests.data.sets import MemoryPictures, MemoryScenes, picture
 
 sides = st.integers(1, 40)
 
@@ -41,17 +41,17 @@ def test_a_batch_depends_on_seed_and_step_alone(seed: int, step: int, other: int
     pictures = MemoryPictures([picture(9, 12, seed=i) for i in range(5)])
     crops = stream(pictures, seed=seed)
     crops(other)
-    batch = crops(step)
+    batch = crops(step).x
     assert batch.shape == (3, 3, 4, 4)
     assert batch.dtype == torch.uint8
     state = torch.get_rng_state()
-    assert torch.equal(stream(pictures, seed=seed)(step), batch)
+    assert torch.equal(stream(pictures, seed=seed)(step).x, batch)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_seeds_and_steps_differ() -> None:
     pictures = MemoryPictures([picture(400, 300, seed=i) for i in range(7)])
-    batches = [stream(pictures, seed=seed)(step) for seed in range(5) for step in range(20)]
+    batches = [stream(pictures, seed=seed)(step).x for seed in range(5) for step in range(20)]
     crops = [crop for batch in batches for crop in batch]
     assert len({crop.numpy().tobytes() for crop in crops}) == len(crops) == 300
 
@@ -62,7 +62,7 @@ def test_each_epoch_takes_every_picture_once(count: int, batch: int, seed: int) 
     members = list(range(1, 2 * count, 2))
     crops = stream(pictures, indices=members, batch=batch, seed=seed)
     assert crops.steps_per_epoch == -(-count // batch)
-    taken = [int(crop[0, 0, 0]) for step in range(3 * count) for crop in crops(step)]
+    taken = [int(crop[0, 0, 0]) for step in range(3 * count) for crop in crops(step).x]
     epochs = [taken[i : i + count] for i in range(0, len(taken), count)]
     assert len(epochs) == 3 * batch
     assert all(sorted(epoch) == members for epoch in epochs)
@@ -71,7 +71,7 @@ def test_each_epoch_takes_every_picture_once(count: int, batch: int, seed: int) 
 def test_epochs_and_seeds_have_orders_of_their_own() -> None:
     def order(seed: int, epoch: int) -> tuple[int, ...]:
         crops = stream(numbered(20), batch=20, seed=seed)
-        return tuple(crops(epoch)[:, 0, 0, 0].tolist())
+        return tuple(crops(epoch).x[:, 0, 0, 0].tolist())
 
     assert len({order(seed, epoch) for seed in range(4) for epoch in range(12)}) == 48
 
@@ -94,10 +94,10 @@ def test_any_size_of_picture(
 ) -> None:
     pictures = MemoryPictures([picture(h, w, channels=channels)])
     crops = stream(pictures, size=size, fit=fit, augment=augment, batch=2)
-    batch = crops(0)
+    batch = crops(0).x
     assert batch.shape == (2, channels, size, size)
     assert batch.dtype == torch.uint8
-    middle = centre_crop(pictures.read(0), size, fit)
+    middle, _ = centre_crop(pictures, 0, size, fit)
     assert middle.shape == (channels, size, size)
 
 
@@ -107,7 +107,7 @@ def test_crops_are_cut_everywhere() -> None:
     crops = stream(MemoryPictures([place]), size=3, augment="none", batch=1)
     corners: Counter[int] = Counter()
     for step in range(450):
-        (crop,) = crops(step)
+        (crop,) = crops(step).x
         corner = int(crop[0, 0, 0])
         row, column = divmod(corner, 5)
         assert torch.equal(crop, place[:, row : row + 3, column : column + 3])
@@ -124,7 +124,7 @@ def test_turns_occur_alike(augment: Literal["none", "flip", "dihedral"], kinds: 
     seen = Counter(
         next(i for i, turn in enumerate(turns) if torch.equal(crop, turn))
         for step in range(400)
-        for crop in crops(step)
+        for crop in crops(step).x
     )
     assert sorted(seen) == list(range(kinds))
     deviation = (400 * (kinds - 1) / kinds**2) ** 0.5
@@ -182,9 +182,38 @@ def test_resizing_neither_wraps_nor_darkens() -> None:
 
 def test_centre_crop_is_the_middle() -> None:
     one = picture(9, 12)
-    assert torch.equal(centre_crop(one, 3, "crop"), one[:, 3:6, 4:7])
-    assert torch.equal(centre_crop(one, 9, "crop"), one[:, :, 1:10])
-    assert torch.equal(centre_crop(one, 5, "resize"), fitted(one, 5, "resize"))
+    pictures = MemoryPictures([one])
+    assert torch.equal(centre_crop(pictures, 0, 3, "crop")[0], one[:, 3:6, 4:7])
+    assert torch.equal(centre_crop(pictures, 0, 9, "crop")[0], one[:, :, 1:10])
+    assert torch.equal(centre_crop(pictures, 0, 5, "resize")[0], fitted(one, 5, "resize"))
+
+
+# ---------------------------------------------------------------- what is measured with pictures
+
+
+@pytest.mark.parametrize("augment", ["none", "flip", "dihedral"])
+def test_measured_maps_are_cut_and_turned_with_their_pictures(augment: str) -> None:
+    scenes = MemoryScenes([picture(9, 12, seed=i) for i in range(3)])
+    crops = stream(scenes, augment=augment)
+    for step in range(8):
+        x, known = crops(step)
+        assert list(known) == ["depth"]
+        assert torch.equal(known["depth"], x[:, :1] / 255)
+    middle, maps = centre_crop(scenes, 1, 5, "crop")
+    assert torch.equal(maps["depth"], middle[:1] / 255)
+
+
+def test_measured_maps_are_resized_with_their_pictures() -> None:
+    flat = torch.full((3, 6, 9), 51, dtype=torch.uint8)
+    for size, fit in ((12, "crop"), (4, "resize")):
+        x, known = stream(MemoryScenes([flat]), size=size, fit=fit)(0)
+        assert known["depth"].shape == (3, 1, size, size)
+        assert torch.allclose(known["depth"], x[:, :1] / 255)
+
+
+def test_pictures_alone_have_no_maps() -> None:
+    assert stream(numbered(2))(0).known == {}
+    assert centre_crop(numbered(2), 0, 3, "crop")[1] == {}
 
 
 # ---------------------------------------------------------------- reading ahead
@@ -200,7 +229,7 @@ def test_ahead_is_the_stream_in_order(start: int, count: int, workers: int) -> N
     batches = list(ahead(crops, start, start + count, workers=workers))
     assert len(batches) == count
     for step, batch in enumerate(batches, start):
-        assert torch.equal(batch, crops(step))
+        assert torch.equal(batch.x, crops(step).x)
 
 
 def test_ahead_reads_in_the_background_but_not_without_end() -> None:
@@ -303,13 +332,13 @@ def test_a_damaged_picture_is_passed_over_with_one_warning(
 ) -> None:
     pictures = Damaged([picture(12, 12, seed=i) for i in range(4)])
     crops, again = stream(pictures), stream(pictures)
-    batches = [crops(step) for step in range(6)]
+    batches = [crops(step).x for step in range(6)]
     assert [r.getMessage() for r in caplog.records] == [
         "passed over: picture 1: expected a picture, got none."
     ]
     # What takes its place does not depend on what was read before.
     for step in (5, 0, 3):
-        assert torch.equal(again(step), batches[step])
+        assert torch.equal(again(step).x, batches[step])
 
 
 def test_a_set_without_a_readable_picture_is_an_error() -> None:

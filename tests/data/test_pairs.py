@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 from PIL import Image
 
 from physgan.data.pairs import drawn_pairs, read_pairs
@@ -68,10 +69,13 @@ def test_drawn_pairs() -> None:
     degradation = Degradation(
         {"blur": Stage(Blur(), DiscKernels((1.0, 3.0)))}, SensorChain([Noise((0.2, 0.2))])
     )
-    pictures = [("one", picture(16, 20, seed=1)), ("two", picture(9, 9, seed=2))]
+    pictures: list[tuple[str, Tensor, dict[str, Tensor]]] = [
+        ("one", picture(16, 20, seed=1), {}),
+        ("two", picture(9, 9, seed=2), {}),
+    ]
     pairs = drawn_pairs(iter(pictures), degradation, seed=3)
     assert [pair.name for pair in pairs] == ["one", "two"]
-    for pair, (_, pixels) in zip(pairs, pictures, strict=True):
+    for pair, (_, pixels, _) in zip(pairs, pictures, strict=True):
         assert torch.equal(pair.x, pixels[None].float() / 255)
         assert pair.y.shape == pair.x.shape
         assert torch.equal(pair.y, (pair.y * 255).round().to(torch.uint8) / 255)

@@ -176,7 +176,7 @@ from pathlib import Path
 from physgan.data.crops import CropStream
 from physgan.data.pictures import open_pictures
 pictures = open_pictures(Path(sys.argv[1]))
-batch = CropStream(pictures, range(len(pictures)), 16, 2, 0)(0)
+batch = CropStream(pictures, range(len(pictures)), 16, 2, 0)(0).x
 assert batch.shape == (2, 3, 16, 16)
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"pyvips", "PIL", "cv2"}))
 """

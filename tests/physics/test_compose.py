@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from physgan.data.synthesis import synthesise
 from physgan.errors import ThetaError
 from physgan.physics.blur import Blur, DiscKernels
 from physgan.physics.compose import SENSOR, Chain, Degradation, Stage
@@ -121,3 +122,22 @@ def test_later_stages_see_the_smaller_picture(size: tuple[int, int]) -> None:
     assert theta["second"]["size"].tolist() == [list(half)] * 2
     assert theta["haze"]["depth"].shape == (2, 1, *half)
     assert degradation.operator(x, theta).shape == (2, 3, *(-(-side // 2) for side in half))
+
+
+def test_what_was_measured_takes_the_place_of_what_is_drawn() -> None:
+    x = torch.rand(2, 3, 12, 12, generator=generator())
+    chain = foggy_lens()
+    drawn = chain.sample(x, generator=generator())
+    depth = torch.rand(2, 1, 12, 12, generator=generator(1))
+    # A kernel is no map, and nothing has a map of this name.
+    known = {"depth": depth, "kernel": torch.zeros(2, 3, 3), "colour": depth}
+    theta = chain.sample(x, generator=generator(), known=known)
+    assert theta["haze"]["depth"] is depth
+    for stage, part in drawn.items():
+        assert theta[stage].keys() == part.keys()
+        for name, values in part.items():
+            assert (stage, name) == ("haze", "depth") or torch.equal(theta[stage][name], values)
+    batch = synthesise(x, chain, generator=generator(), known=known)
+    assert batch.theta["haze"]["depth"] is depth
+    assert chain.stages_with("depth") == ["haze"]
+    assert chain.stages_with("kernel") == []

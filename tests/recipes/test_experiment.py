@@ -9,8 +9,10 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from physgan import load_recipe, load_weights, train_recipe
 from physgan.errors import ImageError, RecipeError, TrainingError, WeightsError
@@ -73,6 +75,47 @@ def test_a_generator_of_another_size_is_refused(ground: Path) -> None:
     )
     with pytest.raises(RecipeError, match=r"\(1, 3, 32, 32\) from .* got \(1, 3, 30, 30\)"):
         carry_out(ground, f"--generator='{ground / 'shrinking.py'}:Shrinking'")
+
+
+def test_haze_takes_the_depth_that_was_measured(
+    ground: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # A physics that is content only with a depth that is its picture's first channel.
+    (ground / "checked.py").write_text(
+        "from pathlib import Path\n"
+        "import torch\n"
+        "from physgan.physics.haze import DepthHaze\n"
+        "class Checked(DepthHaze):\n"
+        "    def __call__(self, x, theta):\n"
+        "        if not x.requires_grad:\n"
+        "            assert torch.allclose(theta['depth'], x[:, :1], atol=1e-3)\n"
+        "            with Path(__file__).with_name('seen').open('a') as file:\n"
+        "                file.write('.')\n"
+        "        return super().__call__(x, theta)\n",
+        encoding="utf-8",
+    )
+    for index in range(5):
+        pixels = np.random.default_rng(index).integers(1, 256, (40, 48, 3), dtype=np.uint8)
+        pixels[0, 0] = 255  # the farthest, to which maps are scaled
+        for folder, values in (("rgb", pixels), ("maps", pixels[..., 0])):
+            (ground / folder).mkdir(exist_ok=True)
+            Image.fromarray(values).save(ground / folder / f"{index}.png")
+    depth_files = {"folder": str(ground / "rgb"), "maps": str(ground / "maps")}
+    stage = {"operator": f"{ground / 'checked.py'}:Checked", "sampler": "hazy_scenes"}
+    recipe = load_recipe(
+        ground / "tiny.yaml",
+        [
+            "--data.train=null",
+            f"--data.pictures={json.dumps({'name': 'depth_files', 'arguments': depth_files})}",
+            f"--physics={json.dumps({'stages': {'haze': stage}})}",
+            "--training.schedule={constant: 2, decay: 0}",
+        ],
+    )
+    with caplog.at_level("INFO", logger="physgan"):
+        train_recipe(recipe, ground / "run", device="cpu")
+    assert "depth measured with the pictures: haze" in caplog.messages
+    # In the trial, for the two held-out pairs, and in the two steps.
+    assert (ground / "seen").read_text(encoding="utf-8") == "....."
 
 
 def resume(ground: Path, *overrides: str, pictures: str = "pictures") -> Path:

@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Adam
 
+from physgan.data.crops import Crops
 from physgan.data.synthesis import Batch
 from physgan.objective.objective import Objective, Weights
 from physgan.physics.blur import Blur, MotionKernels
@@ -209,7 +210,7 @@ def check_run(steps: int = 4, constant: int = 1) -> None:
     with tempfile.TemporaryDirectory() as folder:
         fit(
             players,
-            stream=lambda step: clear[step],
+            stream=lambda step: Crops(clear[step], {}),
             pairs=(),
             degradation=chain,
             objective=Objective(),

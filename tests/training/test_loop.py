@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from physgan.cli import main
+from physgan.data.crops import Crops
 from physgan.data.pictures import open_pictures
 from physgan.errors import TrainingError
 from physgan.networks import PatchDiscriminator, UNet
@@ -249,9 +250,10 @@ def players(*, observation: bool = True) -> dict[str, nn.Module]:
     return made | ({"observation": PatchDiscriminator(width=2)} if observation else {})
 
 
-def crops(step: int) -> Tensor:
+def crops(step: int) -> Crops:
     generator = Generator().manual_seed(step)
-    return torch.randint(0, 256, (2, 3, 24, 24), generator=generator, dtype=torch.uint8)
+    x = torch.randint(0, 256, (2, 3, 24, 24), generator=generator, dtype=torch.uint8)
+    return Crops(x, {})
 
 
 def run(
@@ -260,7 +262,7 @@ def run(
     *,
     networks: dict[str, nn.Module] | None = None,
     objective: Objective | None = None,
-    stream: Callable[[int], Tensor] = crops,
+    stream: Callable[[int], Crops] = crops,
     watcher: Watcher | None = None,
     **plan: Any,
 ) -> tuple[nn.Module, Outcome]:
@@ -327,7 +329,7 @@ def test_watchers_are_told_every_step_and_closed(tmp_path: Path) -> None:
 
 
 def test_watchers_are_closed_when_the_run_fails(tmp_path: Path) -> None:
-    def stream(step: int) -> Tensor:
+    def stream(step: int) -> Crops:
         if step == 2:
             raise OSError("disk gone")
         return crops(step)

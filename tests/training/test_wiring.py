@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load
 from torch import Generator, Tensor, nn
 
-from physgan.data.crops import ahead
+from physgan.data.crops import Crops, ahead
 from physgan.data.pairs import Pair
 from physgan.data.synthesis import synthesise
 from physgan.networks import PatchDiscriminator, UNet
@@ -52,9 +52,10 @@ def players() -> dict[str, nn.Module]:
     }
 
 
-def crops(step: int) -> Tensor:
+def crops(step: int) -> Crops:
     generator = Generator().manual_seed(step)
-    return torch.randint(0, 256, (2, 3, 24, 24), generator=generator, dtype=torch.uint8)
+    x = torch.randint(0, 256, (2, 3, 24, 24), generator=generator, dtype=torch.uint8)
+    return Crops(x, {})
 
 
 def run(folder: Path, networks: dict[str, nn.Module], **changes: Any) -> tuple[nn.Module, Outcome]:
@@ -251,7 +252,7 @@ def test_workers_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_is_measured_is_the_average(tmp_path: Path) -> None:
-    batch = synthesise(crops(99), CHAIN, generator=Generator().manual_seed(0))
+    batch = synthesise(crops(99).x, CHAIN, generator=Generator().manual_seed(0))
     pairs = [Pair("a", batch.y[:1], batch.x[:1])]
     networks = players()
     average, outcome = run(tmp_path, networks, pairs=pairs, constant=8, lr=3e-3, ema=0.9)

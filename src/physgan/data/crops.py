@@ -9,31 +9,42 @@ from __future__ import annotations
 import collections.abc
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from physgan.data.pictures import Pictures
+from physgan.data.pictures import Pictures, measured
 from physgan.errors import ImageError
+from physgan.types import Theta
 
 _log = logging.getLogger("physgan")
 
-Batches: TypeAlias = "collections.abc.Generator[Tensor, None, None]"
+T = TypeVar("T")
+Ahead: TypeAlias = "collections.abc.Generator[T, None, None]"
 """A stream that is read ahead, and must be closed when it is left before its end."""
 
 Fit: TypeAlias = Literal["crop", "resize"]
 Augment: TypeAlias = Literal["none", "flip", "dihedral"]
 
 
+class Crops(NamedTuple):
+    """A batch of square crops."""
+
+    x: Tensor
+    """clear pictures, uint8 N×C×S×S"""
+    known: Theta
+    """maps N×*×S×S that were measured with them, such as `depth`, cut and turned as they are"""
+
+
 @dataclass(frozen=True)
 class CropStream:
-    """Batches of square crops, uint8 N×C×S×S, without end.
+    """Batches of square crops without end.
 
     Args:
         pictures: the set.
@@ -59,36 +70,61 @@ class CropStream:
     augment: Augment = "dihedral"
     _unreadable: set[int] = field(default_factory=set, repr=False, compare=False)
 
-    def __call__(self, step: int) -> Tensor:
+    def __call__(self, step: int) -> Crops:
         """Batch number `step`, counted from 0. Each epoch takes every picture once."""
-        return torch.stack([self._item(step * self.batch + i) for i in range(self.batch)])
+        crops, known = zip(
+            *(self._item(step * self.batch + i) for i in range(self.batch)), strict=True
+        )
+        return Crops(torch.stack(crops), stacked(known))
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches after which every picture has been taken once, rounded up."""
         return -(-len(self.indices) // self.batch)
 
-    def _item(self, position: int) -> Tensor:
+    def _item(self, position: int) -> tuple[Tensor, dict[str, Tensor]]:
         epoch, place = divmod(position, len(self.indices))
         first = _order(len(self.indices), self.seed, epoch)[place]
         generator = _generator(self.seed, 2 * position + 1)
-        picture = fitted(self._read(first), self.size, self.fit)
-        crop = _cut(picture, self.size, generator)
+        picture, known = self._read(first)
+        top, left = _corner(picture, self.size, generator)
         turn = _below({"none": 1, "flip": 2, "dihedral": 8}[self.augment], generator)
-        return turned(crop, turn)
 
-    def _read(self, first: int) -> Tensor:
+        def crop(image: Tensor) -> Tensor:
+            return turned(_cut(image, top, left, self.size), turn)
+
+        return crop(picture), {name: crop(values) for name, values in known.items()}
+
+    def _read(self, first: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The member at place `first` of the indices, or the next that can be read."""
         for offset in range(len(self.indices)):
             index = self.indices[(first + offset) % len(self.indices)]
             try:
-                return self.pictures.read(index)
+                return read_fitted(self.pictures, index, self.size, self.fit)
             except ImageError as error:
                 if index not in self._unreadable:
                     self._unreadable.add(index)
                     _log.warning("passed over: %s", error)
                 last = error
         raise last
+
+
+def read_fitted(
+    pictures: Pictures, index: int, size: int, fit: Fit
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """A picture of a set that is `fitted`, and of the same size the maps measured with it.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    picture = fitted(pictures.read(index), size, fit)
+    height, width = picture.shape[-2:]
+    return picture, measured(pictures, index, (height, width))
+
+
+def stacked(known: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The maps of single pictures as those of a batch."""
+    return {name: torch.stack([maps[name] for maps in known]) for name in known[0]}
 
 
 def fitted(picture: Tensor, size: int, fit: Fit) -> Tensor:
@@ -113,18 +149,25 @@ def turned(picture: Tensor, turn: int) -> Tensor:
     return torch.rot90(picture, turn >> 1, (-2, -1))
 
 
-def centre_crop(picture: Tensor, size: int, fit: Fit) -> Tensor:
-    """The middle of a picture, size×size, fitted as training fits it."""
-    picture = fitted(picture, size, fit)
+def centre_crop(
+    pictures: Pictures, index: int, size: int, fit: Fit
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The middle of a picture and of its maps, size×size, fitted as training fits them.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    picture, known = read_fitted(pictures, index, size, fit)
     top, left = (picture.shape[-2] - size) // 2, (picture.shape[-1] - size) // 2
-    return picture[:, top : top + size, left : left + size]
+    crops = {name: _cut(values, top, left, size) for name, values in known.items()}
+    return _cut(picture, top, left, size), crops
 
 
-def ahead(stream: Callable[[int], Tensor], start: int, stop: int, *, workers: int = 1) -> Batches:
+def ahead(stream: Callable[[int], T], start: int, stop: int, *, workers: int = 1) -> Ahead[T]:
     """Batches `start` to `stop - 1` of a stream, read in the background, in order."""
     depth = max(4, 2 * workers)
     with ThreadPoolExecutor(workers, thread_name_prefix="crops") as pool:
-        waiting: deque[Future[Tensor]] = deque()
+        waiting: deque[Future[T]] = deque()
         try:
             for step in range(start, stop):
                 waiting.append(pool.submit(stream, step))
@@ -150,11 +193,14 @@ def _generator(seed: int, counter: int) -> Generator:
     return Generator().manual_seed(mixed ^ (mixed >> 29))
 
 
-def _cut(picture: Tensor, size: int, generator: Generator) -> Tensor:
-    """A square at a random place of a picture C×H×W that is large enough."""
+def _corner(picture: Tensor, size: int, generator: Generator) -> tuple[int, int]:
+    """Top and left of a square at a random place of a picture C×H×W that is large enough."""
     top = _below(picture.shape[-2] - size + 1, generator)
-    left = _below(picture.shape[-1] - size + 1, generator)
-    return picture[:, top : top + size, left : left + size]
+    return top, _below(picture.shape[-1] - size + 1, generator)
+
+
+def _cut(image: Tensor, top: int, left: int, size: int) -> Tensor:
+    return image[:, top : top + size, left : left + size]
 
 
 def _below(n: int, generator: Generator) -> int:
@@ -181,4 +227,4 @@ def packed_crops(
             continue
         for place in range(per_picture):
             generator = _generator(seed, index * per_picture + place)
-            yield index, _cut(picture, size, generator)
+            yield index, _cut(picture, *_corner(picture, size, generator), size)

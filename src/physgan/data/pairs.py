@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,16 +59,21 @@ def read_pair(name: str, degraded: Path, clean: Path, *, channels: int = 3) -> P
 
 
 def drawn_pairs(
-    pictures: Iterable[tuple[str, Tensor]], degradation: Degradation, *, seed: int
+    pictures: Iterable[tuple[str, Tensor, Mapping[str, Tensor]]],
+    degradation: Degradation,
+    *,
+    seed: int,
 ) -> list[Pair]:
-    """Degrades pictures, uint8 C×H×W with names, once and the same way for a seed.
+    """Degrades pictures once and the same way for a seed.
 
+    Each comes as its name, uint8 C×H×W, and the maps *×H×W that were measured with it.
     Observations are rounded to 8 bits as files are.
     """
     generator = Generator().manual_seed(seed)
     pairs = []
-    for name, picture in pictures:
-        batch = synthesise(picture[None], degradation, generator=generator)
+    for name, picture, maps in pictures:
+        known = {parameter: values[None] for parameter, values in maps.items()}
+        batch = synthesise(picture[None], degradation, generator=generator, known=known)
         y = batch.y.mul(255).round().clamp(0, 255) / 255
         pairs.append(Pair(name, y, batch.x))
     return pairs

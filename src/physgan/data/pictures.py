@@ -1,7 +1,7 @@
 """Sets of clear pictures to train on, all of one shape: numbered, read one at a time.
 
 A set is a folder of picture files, of packed shards or of tar archives; more kinds need only the
-members of `Pictures`.
+members of `Pictures`, and where the depth of the scenes was measured, those of `Scenes`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,6 +18,10 @@ from physgan.data.shards import SHARD_SUFFIX, ShardPictures
 from physgan.data.tars import TAR_SUFFIX, TarPictures
 from physgan.errors import ImageError
 from physgan.images.read import list_images, read_8bit
+
+
+Size: TypeAlias = tuple[int, int]
+"""Height and width."""
 
 
 class Pictures(Protocol):
@@ -36,6 +40,34 @@ class Pictures(Protocol):
     def identity(self) -> str:
         """A text that changes when members come, go or change places, and not when they move."""
         ...
+
+
+@runtime_checkable
+class Scenes(Pictures, Protocol):
+    """A set of clear pictures whose depth is known."""
+
+    def depth(self, index: int, size: Size | None = None) -> Tensor:
+        """Depth of a picture's scene, float32 1×H×W in (0, 1], 1 the farthest.
+
+        Args:
+            index: of the picture.
+            size: height and width of the result; None for those of the map.
+        """
+        ...
+
+
+def measures(pictures: Pictures) -> tuple[str, ...]:
+    """Names of the maps that come with the pictures: parameters of a physics, such as `depth`."""
+    return ("depth",) if isinstance(pictures, Scenes) else ()
+
+
+def measured(pictures: Pictures, index: int, size: Size) -> dict[str, Tensor]:
+    """Maps *×H×W that were measured with a picture, by name.
+
+    Raises:
+        ImageError: a map cannot be read.
+    """
+    return {"depth": pictures.depth(index, size)} if isinstance(pictures, Scenes) else {}
 
 
 class FolderPictures:

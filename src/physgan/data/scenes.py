@@ -9,8 +9,9 @@ reader          set                              files
 `depth_files`   any, such as Middlebury          a folder of pictures, a folder of maps
 ==============  ===============================  ================================================
 
-Each is a set of `Pictures` that knows a depth besides. The map that fits a picture is
-`scenes.depth(i, picture.shape[-2:])`. Opening a set reads no picture and no map.
+Each is a set of `Scenes`, pictures that know a depth besides: named as the pictures of a recipe,
+it gives haze the depth that was measured in place of one that is drawn. The map that fits a picture
+is `scenes.depth(i, picture.shape[-2:])`. Opening a set reads no picture and no map.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -27,24 +28,9 @@ from torch import Tensor
 from physgan.data.depth import Kind, Placed, depth_map, read_depth
 from physgan.data.layout import by_name, partners, subfolder
 from physgan.data.mat import mat_shapes, read_mat
-from physgan.data.pictures import FolderPictures, Pictures
+from physgan.data.pictures import FolderPictures, Size
 from physgan.errors import ImageError, ShapeError
 from physgan.images.read import list_images
-
-Size: TypeAlias = tuple[int, int]
-
-
-class Scenes(Pictures, Protocol):
-    """A set of clear pictures whose depth is known."""
-
-    def depth(self, index: int, size: Size | None = None) -> Tensor:
-        """Depth of a picture's scene, float32 1×H×W in (0, 1], 1 the farthest.
-
-        Args:
-            index: of the picture.
-            size: height and width of the result; None for those of the map.
-        """
-        ...
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from physgan.physics.compose import Degradation
-from physgan.types import ChainTheta
+from physgan.physics.compose import NOTHING_KNOWN, Degradation
+from physgan.types import ChainTheta, Theta
 
 
 class Batch(NamedTuple):
@@ -23,14 +23,17 @@ class Batch(NamedTuple):
 
 
 @torch.no_grad()
-def synthesise(x: Tensor, degradation: Degradation, *, generator: Generator) -> Batch:
+def synthesise(
+    x: Tensor, degradation: Degradation, *, generator: Generator, known: Theta = NOTHING_KNOWN
+) -> Batch:
     """Degrades clear images N×C×H×W with freshly drawn parameters, on their own device.
 
     A uint8 batch is taken as 8-bit pictures and scaled to [0, 1]; scaling on the device moves a
-    quarter of the bytes. The generator is the caller's, on the device of `x`.
+    quarter of the bytes. The generator is the caller's, on the device of `x`. What was measured
+    with the pictures and is `known`, such as their depth, is taken as it is (`Degradation.sample`).
     """
     if x.dtype == torch.uint8:
         x = x.float() / 255
-    theta = degradation.sample(x, generator=generator)
+    theta = degradation.sample(x, generator=generator, known=known)
     y = degradation.operator(x, theta)
     return Batch(x, degradation.sense(y, theta, generator=generator), theta)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from torch import Generator, Tensor
@@ -18,6 +19,9 @@ from physgan.types import ChainTheta, Operator, Sampler, Sensor, Theta
 
 SENSOR = "sensor"
 """The name under which a chain's theta keeps the parameters of its sensor."""
+
+NOTHING_KNOWN: Theta = MappingProxyType({})
+"""Of pictures with which nothing was measured."""
 
 
 class Chain:
@@ -59,16 +63,32 @@ class Degradation:
         self.samplers = {name: stage.sampler for name, stage in stages.items()}
         self.sensor: Sensor = sensor if sensor is not None else SensorChain()
 
-    def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Theta]:
-        """Parameters of all stages and of the sensor for clear images `x`, N×C×H×W."""
+    def sample(
+        self, x: Tensor, *, generator: Generator, known: Theta = NOTHING_KNOWN
+    ) -> dict[str, Theta]:
+        """Parameters of all stages and of the sensor for clear images `x`, N×C×H×W.
+
+        Args:
+            x: the images.
+            generator: the caller's, on their device.
+            known: maps N×*×H×W that were measured with the pictures, such as `depth`. Each takes
+                the place of what a sampler draws for the parameters of that name.
+        """
         theta: dict[str, Theta] = {}
         for name, sampler in self.samplers.items():
-            theta[name] = sampler.sample(x, generator=generator)
+            drawn = sampler.sample(x, generator=generator)
+            taken = {p: values for p, values in known.items() if name in self.stages_with(p)}
+            theta[name] = {**drawn, **taken}
             # A later stage sees the picture that an earlier one has made smaller.
             step = self.operator.operators[name].scale
             x = x[..., ::step, ::step]
         theta[SENSOR] = self.sensor.sample(x, generator=generator)
         return theta
+
+    def stages_with(self, parameter: str) -> list[str]:
+        """The stages with a parameter of that name that has a value for each pixel."""
+        parts = {n: getattr(o, "parts", {}) for n, o in self.operator.operators.items()}
+        return [name for name, kinds in parts.items() if kinds.get(parameter) == "map"]
 
     def sense(self, y: Tensor, theta: ChainTheta, *, generator: Generator) -> Tensor:
         """What the camera of `theta` records of `y = H(x)`, with fresh noise."""

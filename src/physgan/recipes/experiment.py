@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from physgan.data.crops import CropStream, centre_crop
 from physgan.data.pairs import Pair, drawn_pairs, read_pairs
-from physgan.data.pictures import Pictures, hold_out, open_pictures
+from physgan.data.pictures import Pictures, hold_out, measures, open_pictures
 from physgan.errors import ImageError, RecipeError, TrainingError
 from physgan.files import replacing, write_text
 from physgan.metrics.ssim import WINDOW
@@ -65,6 +65,10 @@ _FREE = (
     "data.workers",
     "data.licence",
 )
+
+
+Held: TypeAlias = tuple[str, Tensor, Mapping[str, Tensor]]
+"""Name and middle of a held-out picture, and of the maps that were measured with it."""
 
 
 def train_recipe(
@@ -117,7 +121,8 @@ def train_recipe(
             )
     fits = {"crop": recipe.data.crop, "channels": recipe.data.channels}
     try_networks(networks, **fits, scale=degradation.operator.scale)
-    try_physics(degradation, **fits)
+    known = measures(train.pictures)
+    try_physics(degradation, **fits, known=known)
     pairs = _pairs(recipe.data, held, degradation, recipe.seed)
     plan = _plan(recipe, train.steps_per_epoch)
     start = _start(recipe, folder, resume=resume)
@@ -125,6 +130,9 @@ def train_recipe(
     _claim(folder, recipe, resume=resume)
     if resume and not (folder / MANIFEST).exists():
         _log.info("no checkpoint in '%s': beginning anew", folder)
+    for name in known:
+        takers = ", ".join(degradation.stages_with(name)) or "no stage takes it"
+        _log.info("%s measured with the pictures: %s", name, takers)
     _log.info(
         "%d pictures or crops to train on, %d pairs to check on, %d steps, into '%s'",
         len(train.indices),
@@ -199,8 +207,8 @@ def _placed(recipe: Recipe) -> Recipe:
     return Recipe.model_validate(raw)
 
 
-def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Tensor]]]:
-    """The stream of crops, and the middles of held-out pictures by name."""
+def _pictures(recipe: Recipe) -> tuple[CropStream, list[Held]]:
+    """The stream of crops, and what is held out."""
     data = recipe.data
     if data.train is not None and data.pictures is not None:
         raise RecipeError(
@@ -227,13 +235,11 @@ def _pictures(recipe: Recipe) -> tuple[CropStream, list[tuple[str, Tensor]]]:
     stream = CropStream(
         pictures, indices, data.crop, recipe.training.batch, recipe.seed, data.fit, data.augment
     )
-    crops = [(f"{i:06d}", centre_crop(pictures.read(i), data.crop, data.fit)) for i in held]
+    crops: list[Held] = [(f"{i:06d}", *centre_crop(pictures, i, data.crop, data.fit)) for i in held]
     return stream, crops
 
 
-def _pairs(
-    data: Data, held: list[tuple[str, Tensor]], degradation: Degradation, seed: int
-) -> list[Pair]:
+def _pairs(data: Data, held: list[Held], degradation: Degradation, seed: int) -> list[Pair]:
     if data.pairs is None:
         return drawn_pairs(held, degradation, seed=seed)
     pairs = read_pairs(data.pairs.degraded, data.pairs.clean, channels=data.channels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -19,17 +19,20 @@ from physgan.types import ChainTheta
 T = TypeVar("T")
 
 
-def try_physics(degradation: Degradation, *, crop: int, channels: int) -> None:
-    """Draws and degrades two crops twice with one seed.
+def try_physics(
+    degradation: Degradation, *, crop: int, channels: int, known: Sequence[str] = ()
+) -> None:
+    """Draws and degrades two crops twice with one seed; maps that are `known` lie in [0, 1].
 
     Raises:
         RecipeError: a stage raises, gives no numbers, or another size than its scale says; or the
             same seed gives another draw.
     """
     x = torch.rand(2, channels, crop, crop, generator=Generator().manual_seed(0))
+    maps = dict.fromkeys(known, x[:, :1])
 
     def draw() -> ChainTheta:
-        return degradation.sample(x, generator=Generator().manual_seed(1))
+        return degradation.sample(x, generator=Generator().manual_seed(1), known=maps)
 
     theta = _carried_out("sampler of the physics", draw)
     for name, part in draw().items():

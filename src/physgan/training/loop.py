@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 from torch.optim import Adam
 
-from physgan.data.crops import ahead
+from physgan.data.crops import Crops, ahead
 from physgan.data.pairs import Pair
 from physgan.data.synthesis import synthesise
 from physgan.errors import TrainingError
@@ -81,7 +81,7 @@ class Outcome:
 def fit(
     networks: Mapping[str, nn.Module],
     *,
-    stream: Callable[[int], Tensor],
+    stream: Callable[[int], Crops],
     pairs: Sequence[Pair],
     degradation: Degradation,
     objective: Objective,
@@ -97,7 +97,7 @@ def fit(
 
     Args:
         networks: `generator`, and `clear` and `observation` where the objective gives them weight.
-        stream: clear crops by step, uint8 N×C×S×S.
+        stream: clear crops by step.
         data: by name, what identifies the data behind the stream and whatever else may not
             change; a run goes on with the same alone.
         pairs: what progress is measured on; may be empty.
@@ -143,8 +143,8 @@ def fit(
                 for group in optimiser.param_groups:
                     group["lr"] = plan.lr * factor
 
-            x = crops.to(fabric.device, non_blocking=True)
-            batch = synthesise(x, degradation, generator=state.generators["synthesis"])
+            x, known = fabric.to_device(crops)
+            batch = synthesise(x, degradation, generator=state.generators["synthesis"], known=known)
             numbers = adversarial_step(
                 batch,
                 player,

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 from PIL import Image
+from torch import Tensor
 
 from physgan.data.pairs import drawn_pairs, read_pairs
 from physgan.errors import ImageError

@@ -19,7 +19,6 @@ from physgan.data.tars import TAR_SUFFIX, TarPictures
 from physgan.errors import ImageError
 from physgan.images.read import list_images, read_8bit
 
-
 Size: TypeAlias = tuple[int, int]
 """Height and width."""
 

@@ -6,8 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import yaml
 
 from physgan.cli import main
 from physgan.data.maker import seed_of
@@ -290,3 +292,67 @@ def test_a_broken_manifest(ground: Path, capsys: pytest.CaptureFixture[str], con
     err = capsys.readouterr().err
     assert "one that `physgan degrade` wrote" in err
     assert err.count("\n") == 1
+
+
+# ---------------------------------------------------------------- depth that was measured
+
+
+@pytest.fixture
+def scenes(ground: Path) -> Path:
+    recipe = (ground / "tiny.yaml").read_text(encoding="utf-8")
+    raw = yaml.safe_load(recipe)
+    raw["physics"] = {"stages": {"haze": {"operator": "depth_haze", "sampler": "hazy_scenes"}}}
+    (ground / "haze.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    (ground / "maps").mkdir()
+    for index, path in enumerate(sorted((ground / "clear").iterdir())):
+        h, w = read_8bit(path).shape[-2:]
+        values = np.random.default_rng(index).random((h, w), dtype=np.float32) + 0.1
+        np.save(ground / "maps" / f"{path.stem}.npy", values)
+    return ground
+
+
+def test_haze_over_depth_that_was_measured(scenes: Path) -> None:
+    more = ("--depth", str(scenes / "maps"))
+    assert degrade(scenes, "pairs", *more, physics="haze.yaml") == 0
+    for pair in read_pairs(scenes / "pairs" / "degraded", scenes / "pairs" / "clean"):
+        values = np.load(scenes / "maps" / f"{pair.name}.npy")
+        theta = load_theta(scenes / "pairs" / "theta" / f"{pair.name}.safetensors")["haze"]
+        assert np.allclose(theta["depth"][0, 0].numpy() / values, 1 / values.max(), rtol=1e-2)
+        t = torch.exp(-theta["beta"] * theta["depth"])
+        y = pair.x * t + theta["airlight"][:, :, None, None] * (1 - t)
+        assert float((y - pair.y).abs().max()) <= 0.5 / 255 + 1e-5
+    again = "pairs/manifest.jsonl"
+    assert degrade(scenes, "again", *more, physics=again) == 0
+    assert files(scenes / "again") == files(scenes / "pairs")
+    assert degrade(scenes, "other", *more, "--depth-kind", "disparity", physics=again) == 0
+    assert files(scenes / "other") != files(scenes / "pairs")
+
+
+def test_a_picture_without_a_map_costs_no_other_its_pair(
+    scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (scenes / "maps" / "001.npy").unlink()
+    assert degrade(scenes, "pairs", "--depth", str(scenes / "maps"), physics="haze.yaml") == 1
+    assert "depth of" in (error := capsys.readouterr().err)
+    assert "expected a map called '001'" in error
+    assert {path.stem for path in (scenes / "pairs" / "degraded").iterdir()} == {
+        "000",
+        "002",
+        "003",
+    }
+
+
+def test_depth_that_nothing_takes_or_that_is_not_there(
+    scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maps = ("--depth", str(scenes / "maps"))
+    assert degrade(scenes, "pairs", *maps) == 2
+    assert "expected a physics with depth" in capsys.readouterr().err
+    assert degrade(scenes, "pairs", "--depth-kind", "disparity", physics="haze.yaml") == 2
+    assert "--depth-kind: expected --depth FOLDER" in capsys.readouterr().err
+    assert degrade(scenes, "pairs", "--depth", str(scenes / "gone"), physics="haze.yaml") == 1
+    assert "nothing of that name" in capsys.readouterr().err
+    assert not (scenes / "pairs").exists()
+    assert degrade(scenes, "pairs", *maps, physics="haze.yaml") == 0
+    assert degrade(scenes, "again", physics="pairs/manifest.jsonl") == 2
+    assert "depth of the manifest: expected --depth FOLDER" in capsys.readouterr().err

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from physgan.data.manifest import Head, Record
+    from physgan.data.pictures import Size
+    from physgan.physics.compose import Degradation
     from physgan.recipes.schema import Physics
 
 
@@ -32,6 +36,14 @@ class Arguments:
     physics and seed is gone on with."""
     seed: int | None = None
     """Decides what is drawn; 0, or that of the manifest, where it is left out."""
+    depth: Path | None = None
+    """Folder of depth maps, one of the same name for each picture: haze takes them, and draws no
+    depth. Pictures of 8 or 16 bits, .npy, .mat."""
+    depth_kind: Literal["depth", "disparity"] | None = None
+    """What the maps hold; depth, or what the manifest says, where it is left out."""
+    depth_placed: Literal["scaled", "centred"] | None = None
+    """How a map of another size lies on its picture; scaled, or what the manifest says, where it is
+    left out."""
     json: bool = False
     """Print the outcome as one line of JSON."""
 
@@ -58,11 +70,17 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     place = arguments.pictures
     paths = [place] if place.is_file() else list_images(place)
     degradation = build_degradation(physics)
+    maps = _maps(arguments.depth, head, degradation)
     try_physics(degradation, crop=64 * degradation.operator.scale, channels=head.channels)
     left = [path for path in paths if path.stem not in done]
     made, failed = dict(done), 0
     for outcome in make_pairs(
-        left, degradation, arguments.output, seed=head.seed, channels=head.channels
+        left,
+        degradation,
+        arguments.output,
+        seed=head.seed,
+        channels=head.channels,
+        measured=maps,
     ):
         if not (arguments.output / MANIFEST).exists():
             write_manifest(arguments.output, head, [])
@@ -112,6 +130,10 @@ def _wanted(arguments: Arguments) -> tuple[Head, Physics, dict[str, Record]]:
     }
     if Path(arguments.physics).suffix == ".jsonl":
         head, records = read_manifest(Path(arguments.physics))
+        before = head.depth
+        head = head.model_copy(update={"depth": _read_as(arguments, head.depth)})
+        if head.depth != before:
+            records = {}
         if arguments.seed in (None, head.seed):
             return head.model_copy(update=here), physics, records
         return head.model_copy(update=here | {"seed": arguments.seed}), physics, {}
@@ -121,10 +143,52 @@ def _wanted(arguments: Arguments) -> tuple[Head, Physics, dict[str, Record]]:
         physics=published(recipe)["physics"],
         channels=channels,
         seed=arguments.seed or 0,
+        depth=_read_as(arguments, None),
         code=foreign_code(recipe.physics),
         **here,
     )
     return head, physics, {}
+
+
+def _read_as(arguments: Arguments, before: dict[str, str] | None) -> dict[str, str] | None:
+    """How depth is read: as told, else as before."""
+    from physgan.errors import UsageError
+
+    if arguments.depth is None:
+        for option, value in (
+            ("--depth-kind", arguments.depth_kind),
+            ("--depth-placed", arguments.depth_placed),
+            ("depth of the manifest", before),
+        ):
+            if value is not None:
+                raise UsageError(
+                    option, expected="--depth FOLDER, with the maps to read", got="no such folder"
+                )
+        return None
+    kept = before or {"kind": "depth", "placed": "scaled"}
+    return {
+        "kind": arguments.depth_kind or kept["kind"],
+        "placed": arguments.depth_placed or kept["placed"],
+    }
+
+
+def _maps(
+    folder: Path | None, head: Head, degradation: Degradation
+) -> Callable[[Path, Size], Mapping[str, Tensor]]:
+    """What reads the maps that were measured with a picture."""
+    from physgan.data.scenes import depth_beside
+    from physgan.errors import UsageError
+
+    if folder is None or head.depth is None:
+        return lambda path, size: {}
+    if not degradation.stages_with("depth"):
+        raise UsageError(
+            "--depth",
+            expected="a physics with depth, such as that of dehaze",
+            got=f"stages {', '.join(degradation.samplers)}, of which none takes it",
+        )
+    read = depth_beside(folder, **head.depth)  # type: ignore[arg-type]
+    return lambda path, size: {"depth": read(path, size)}
 
 
 def _done(output: Path, head: Head) -> dict[str, Record]:

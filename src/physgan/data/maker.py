@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import torch
 from torch import Generator, Tensor
 
 from physgan.data.manifest import Record
+from physgan.data.pictures import Size
 from physgan.data.synthesis import Batch, synthesise
 from physgan.data.theta import save_theta
 from physgan.errors import ImageError, PhysganError
@@ -29,6 +30,7 @@ from physgan.images.read import read_8bit
 from physgan.images.write import write_8bit
 from physgan.metrics.quantise import to_levels
 from physgan.physics.compose import Degradation
+from physgan.types import Theta
 
 CLEAN, DEGRADED, THETA = "clean", "degraded", "theta"
 
@@ -49,6 +51,7 @@ def make_pairs(
     *,
     seed: int,
     channels: int = 3,
+    measured: Callable[[Path, Size], Mapping[str, Tensor]] = lambda path, size: {},
 ) -> Iterator[Made]:
     """Degrades picture files one by one into a folder of pairs.
 
@@ -60,6 +63,8 @@ def make_pairs(
         output: the folder; `clean`, `degraded` and `theta` are made in it.
         seed: decides what is drawn.
         channels: 1 for grey, 3 for colour.
+        measured: given a file and the height and width of its picture, the maps *×H×W that were
+            measured with it, by the parameter whose draw they replace.
 
     Yields:
         For each picture its record, or its fault; a fault costs no other picture its pair.
@@ -77,7 +82,9 @@ def make_pairs(
         ) from None
     for path in paths:
         try:
-            yield Made(path, _make(path, degradation, output, seed=seed, channels=channels))
+            picture = read_8bit(path, channels=channels)
+            maps = measured(path, (picture.shape[-2], picture.shape[-1]))
+            yield Made(path, _make(path, picture, maps, degradation, output, seed=seed))
         except PhysganError as error:
             yield Made(path, error=error)
 
@@ -103,9 +110,14 @@ def check_stems(paths: Sequence[Path]) -> None:
 
 
 def _make(
-    path: Path, degradation: Degradation, output: Path, *, seed: int, channels: int
+    path: Path,
+    picture: Tensor,
+    maps: Mapping[str, Tensor],
+    degradation: Degradation,
+    output: Path,
+    *,
+    seed: int,
 ) -> Record:
-    picture = read_8bit(path, channels=channels)
     scale = degradation.operator.scale
     height, width = (side - side % scale for side in picture.shape[-2:])
     if not (height and width):
@@ -115,8 +127,9 @@ def _make(
             got="×".join(str(side) for side in picture.shape[-2:]),
         )
     picture = picture[:, :height, :width].contiguous()
+    known = {parameter: values[None, :, :height, :width] for parameter, values in maps.items()}
     name = path.stem
-    batch = _degraded(path, picture, degradation, seed_of(seed, name))
+    batch = _degraded(path, picture, known, degradation, seed_of(seed, name))
     observation = to_levels(batch.y[0])
     save_theta(output / THETA / f"{name}.safetensors", batch.theta)
     write_8bit(output / CLEAN / f"{name}.png", picture)
@@ -131,10 +144,12 @@ def _make(
     )
 
 
-def _degraded(path: Path, picture: Tensor, degradation: Degradation, seed: int) -> Batch:
+def _degraded(
+    path: Path, picture: Tensor, known: Theta, degradation: Degradation, seed: int
+) -> Batch:
     generator = Generator().manual_seed(seed)
     try:
-        batch = synthesise(picture[None], degradation, generator=generator)
+        batch = synthesise(picture[None], degradation, generator=generator, known=known)
     except PhysganError as error:
         raise ImageError(
             f"picture '{path}'", expected="one that fits the physics", got=str(error)

@@ -23,6 +23,7 @@ class Head(BaseModel):
         physics: its physics as plain data; of foreign code, the names of the files alone.
         channels: of the pictures.
         seed: decides what was drawn.
+        depth: how depth that was measured was read (`kind`, `placed`); none where it was drawn.
         code: changes with the files of foreign code; empty where there is none.
         physgan: version of the package.
         torch: version of torch.
@@ -35,6 +36,7 @@ class Head(BaseModel):
     physics: dict[str, Any]
     channels: int
     seed: int
+    depth: dict[str, str] | None = None
     code: str
     physgan: str
     torch: str
@@ -43,7 +45,7 @@ class Head(BaseModel):
     @property
     def decides(self) -> tuple[object, ...]:
         """What two manifests must share for their pairs to be one set."""
-        return (self.physics, self.channels, self.seed, self.code)
+        return (self.physics, self.channels, self.seed, self.depth, self.code)
 
 
 class Record(BaseModel):

@@ -96,6 +96,38 @@ def depth_files(
         ImageError: a folder is not there, or a picture or map is without its partner.
     """
     title = "pictures with depth"
+    parts = {
+        "a picture": by_name(title, list_images(folder), "(.+)", root=folder),
+        "a depth map": _maps_by_stem(maps),
+    }
+    _, (pictures, depths) = partners(title, folder, parts)
+    read = partial(_read_depth, kind=kind, placed=placed, invalid=invalid, variable=variable)
+    return DepthFiles(FolderPictures(folder, paths=pictures, channels=channels), depths, read)
+
+
+def depth_beside(
+    maps: Path, *, kind: Kind = "depth", placed: Placed = "scaled"
+) -> Callable[[Path, Size], Tensor]:
+    """What reads the depth of a picture file from the map of the same stem in a folder.
+
+    It is given the file and the picture's height and width, and raises ImageError where there is no
+    such map, or none that can be read. Arguments and errors else: as `depth_files`.
+    """
+    found = _maps_by_stem(maps)
+
+    def read(picture: Path, size: Size) -> Tensor:
+        if picture.stem not in found:
+            raise ImageError(
+                f"depth of '{picture}'",
+                expected=f"a map called '{picture.stem}' in '{maps}'",
+                got=f"{len(found)} others",
+            )
+        return read_depth(found[picture.stem], size=size, kind=kind, placed=placed)
+
+    return read
+
+
+def _maps_by_stem(maps: Path) -> dict[str, Path]:
     if not maps.is_dir():
         raise ImageError(
             f"folder of depth maps '{maps}'",
@@ -103,14 +135,7 @@ def depth_files(
             got="a file" if maps.exists() else "nothing of that name",
         )
     arrays = sorted(path for path in maps.rglob("*") if path.suffix.lower() in (".npy", ".mat"))
-    found = arrays or list_images(maps)
-    parts = {
-        "a picture": by_name(title, list_images(folder), "(.+)", root=folder),
-        "a depth map": by_name(title, found, "(.+)", root=maps),
-    }
-    _, (pictures, depths) = partners(title, folder, parts)
-    read = partial(_read_depth, kind=kind, placed=placed, invalid=invalid, variable=variable)
-    return DepthFiles(FolderPictures(folder, paths=pictures, channels=channels), depths, read)
+    return by_name("depth maps", arrays or list_images(maps), "(.+)", root=maps)
 
 
 def _read_depth(

@@ -66,6 +66,18 @@ class Following(Protocol):
 
 
 @runtime_checkable
+class Checking(Protocol):
+    """An operator that tells possible parameters from impossible ones, as a kernel of sum 2.
+
+    Looking at values waits for the device, so operators do not look while they train.
+    """
+
+    def check(self, theta: Theta, /) -> None:
+        """Raises ThetaError where a value cannot be; shapes are looked at in the call."""
+        ...
+
+
+@runtime_checkable
 class Sampler(Protocol):
     """Draws the parameters of one operator for a batch of clear images.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from physgan.cli import main
 from physgan.data.synthesis import synthesise
-from physgan.data.theta import save_theta
+from physgan.data.theta import load_theta, save_theta
 from physgan.evaluation.consistency import FILE_STEP, consistency
 from physgan.physics.blur import Blur, DiscKernels
 from physgan.physics.compose import Degradation, Stage
@@ -153,4 +154,29 @@ def test_what_the_command_refuses(ground: Path, capsys: pytest.CaptureFixture[st
     (ground / "theta" / "b.safetensors").unlink()
     assert evaluate(ground, "--physics", str(ground / "tiny.yaml")) == 1
     assert "1 missing, such as 'b.safetensors'" in capsys.readouterr().err
+    assert not (ground / "e").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda t: t["blur"].update(kernel=t["blur"]["kernel"] * 2), "a sum of 1 (±0.001)"),
+        (lambda t: t["blur"].update(kernel=F.pad(t["blur"]["kernel"], (0, 1))), "odd"),
+        (lambda t: t["blur"].pop("kernel"), "a parameter 'kernel'"),
+        (lambda t: t.pop("blur"), "parameters of the stage 'blur'"),
+    ],
+)
+def test_theta_that_cannot_be_is_refused(
+    ground: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[dict[str, dict[str, Tensor]]], object],
+    told: str,
+) -> None:
+    theta = load_theta(ground / "theta" / "b.safetensors")
+    change(theta)
+    save_theta(ground / "theta" / "b.safetensors", theta)
+    assert evaluate(ground, "--physics", str(ground / "tiny.yaml")) == 1
+    error = capsys.readouterr().err
+    assert told in error
+    assert "got" in error
     assert not (ground / "e").exists()

@@ -329,6 +329,19 @@ def test_ranges_are_recovered(name: str, stored: Any, told: str) -> None:
     assert only(check_physics(pairs, thetas, HAZE)) == ([f"'haze.{name}' {told}"], {(0, 0)})
 
 
+def test_what_cannot_be_is_told_unless_another_reading_mends_it() -> None:
+    pairs, thetas = made(HAZE)
+    for theta in thetas:
+        theta["haze"]["airlight"] = theta["haze"]["airlight"] * 255
+    assert check_physics(pairs, thetas, HAZE).impossible == {}
+    pairs, thetas = made(BLUR)
+    thetas[1]["blur"]["kernel"] = thetas[1]["blur"]["kernel"] * 2
+    (clause,) = (told := check_physics(pairs, thetas, BLUR)).impossible
+    assert "expected a sum of 1 (±0.001), which keeps the brightness, got a sum of 2.0" in clause
+    assert told.impossible[clause] == "1"
+    assert told.verdict == "unexplained"
+
+
 def test_two_conventions_at_once() -> None:
     pairs, thetas = made(BLUR)
     for theta in thetas:
@@ -386,6 +399,17 @@ def test_the_command_finds_a_planted_flip(ground: Path, capsys: pytest.CaptureFi
     told = "Another convention explains the pairs: 'blur.kernel' turned by 180° (correlation)."
     assert out.splitlines()[-1] == told
     assert "'blur.kernel' transposed\n" in err
+
+
+def test_the_command_tells_what_cannot_be(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = ground / "pairs" / "theta" / "001.safetensors"
+    theta = load_theta(path)
+    theta["blur"]["kernel"] *= 3
+    save_theta(path, theta)
+    assert main(["check-physics", str(ground / "pairs")]) == 0
+    assert "Theta of '001' cannot be: kernel of a blur: expected a sum" in capsys.readouterr().out
+    assert main(["check-physics", str(ground / "pairs"), "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["impossible"].values()) == ["001"]
 
 
 def test_the_command_reads_only_the_pairs_it_looks_at(

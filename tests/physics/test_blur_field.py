@@ -18,7 +18,6 @@ from physgan.physics.blur_field import (
     MovingObjects,
     ShakeField,
     blur_field,
-    check_blur_field,
 )
 from physgan.physics.shake import ShakeKernels, hand_motion
 
@@ -127,9 +126,9 @@ def test_unknown_boundary_and_missing_parameters() -> None:
         BlurField()(x, {"kernels": kernel})
 
 
-def test_check_blur_field() -> None:
+def test_impossible_fields() -> None:
     kernel, weight = torch.full((1, 2, 3, 3), 1 / 9), torch.full((1, 2, 4, 4), 0.5)
-    check_blur_field({"kernel": kernel, "weight": weight})
+    BlurField().check({"kernel": kernel, "weight": weight})
     below = weight.clone()
     below[0, 0, 0, 0], below[0, 1, 0, 0] = -0.5, 1.5
     for wrong, text in (
@@ -138,9 +137,9 @@ def test_check_blur_field() -> None:
         (weight * math.nan, "nan"),
     ):
         with pytest.raises(ThetaError, match=text):
-            check_blur_field({"kernel": kernel, "weight": wrong})
+            BlurField().check({"kernel": kernel, "weight": wrong})
     with pytest.raises(ThetaError, match="kernel of a blur"):
-        check_blur_field({"kernel": 2 * kernel, "weight": weight})
+        BlurField().check({"kernel": 2 * kernel, "weight": weight})
 
 
 # ---------------------------------------------------------------- a camera that shifts and turns
@@ -231,7 +230,7 @@ def test_without_turning_all_kernels_are_the_same() -> None:
 def test_fields_of_shake_are_sound(size: tuple[int, int], grid: tuple[int, int]) -> None:
     x = torch.zeros(4, 3, *size)
     theta = ShakeField((5.0, 17.0), (0.0, 3.0), grid=grid).sample(x, generator=generator())
-    check_blur_field(theta)
+    BlurField().check(theta)
     g = grid[0] * grid[1]
     assert theta["kernel"].shape[:2] == (4, g)
     assert theta["weight"].shape == (4, g, *size)
@@ -261,7 +260,7 @@ def test_fields_of_moving_objects_are_sound(size: tuple[int, int], count: tuple[
     x = torch.zeros(5, 3, *size)
     sampler = MovingObjects(count)
     theta = sampler.sample(x, generator=generator())
-    check_blur_field(theta)
+    BlurField().check(theta)
     assert theta["kernel"].shape == (5, 1 + count[1], sampler.side, sampler.side)
     assert theta["weight"].shape == (5, 1 + count[1], *size)
     at = torch.arange(sampler.side) - sampler.side // 2

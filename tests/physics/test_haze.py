@@ -12,7 +12,6 @@ from physgan.physics.haze import (
     DepthHaze,
     Haze,
     HazyScenes,
-    check_haze,
     depth_haze,
     haze,
     transmission_of,
@@ -163,7 +162,8 @@ def test_hazy_scenes_keep_their_ranges(
     assert theta["beta"].max() <= thick + 1e-6
     # Beta is the thickness at the scene's greatest depth, where least light comes through.
     t = transmission_of(theta["depth"], theta["beta"])
-    check_haze({"transmission": t, "airlight": a})
+    DepthHaze().check(theta)
+    Haze().check({"transmission": t, "airlight": a})
     torch.testing.assert_close(t.amin(dim=(1, 2, 3)), torch.exp(-theta["beta"]))
 
 
@@ -202,9 +202,26 @@ def test_bad_ranges(arguments: dict[str, tuple[float, float]], part: str) -> Non
 
 @pytest.mark.parametrize("name", ["transmission", "airlight"])
 @pytest.mark.parametrize("value", [-0.01, 1.01, 255.0, math.nan])
-def test_check_haze(name: str, value: float) -> None:
+def test_impossible_haze(name: str, value: float) -> None:
     theta = {"transmission": torch.ones(1, 1, 2, 2), "airlight": torch.zeros(1, 3)}
-    check_haze(theta)
+    Haze().check(theta)
     theta[name].view(-1)[0] = value
     with pytest.raises(ThetaError, match=rf"{name} of a haze: expected values in \[0, 1\]"):
-        check_haze(theta)
+        Haze().check(theta)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("airlight", 204.0, r"values in \[0, 1\], got 0 to 204. Divide by the full range"),
+        ("depth", -0.01, "finite values of at least 0"),
+        ("depth", math.nan, "finite values of at least 0"),
+        ("beta", math.inf, "finite values of at least 0"),
+    ],
+)
+def test_impossible_depth_haze(name: str, value: float, expected: str) -> None:
+    theta = {"depth": torch.ones(1, 1, 2, 2), "beta": torch.ones(1), "airlight": torch.zeros(1, 3)}
+    DepthHaze().check(theta)
+    theta[name].view(-1)[0] = value
+    with pytest.raises(ThetaError, match=f"{name} of a haze: expected {expected}"):
+        DepthHaze().check(theta)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from physgan.types import Operator, Sampler
+from physgan.types import Checking, Operator, Sampler
 from tests.physics.cases import (
     CASES,
     SAMPLERS,
@@ -44,6 +44,13 @@ def test_identity_at_neutral_theta(case: Case) -> None:
     x, _ = case.draw()
     assert case.neutral is not None
     torch.testing.assert_close(case.operator(x, case.neutral(x)), x, rtol=0, atol=1e-14)
+
+
+@every_case
+def test_what_is_drawn_can_be(case: Case) -> None:
+    _, theta = case.draw(n=4)
+    if isinstance(case.operator, Checking):
+        case.operator.check(theta)
 
 
 @every_case

@@ -18,7 +18,6 @@ from physgan.physics.rain import (
     DrawnRain,
     Rain,
     Streaks,
-    check_rain,
     draw_streaks,
     rain,
 )
@@ -116,12 +115,12 @@ def test_missing_streaks() -> None:
 
 
 @pytest.mark.parametrize("value", [-0.01, math.nan, math.inf])
-def test_check_rain(value: float) -> None:
+def test_impossible_rain(value: float) -> None:
     theta = {"streaks": torch.zeros(2, 1, 3, 3)}
-    check_rain(theta)
+    Rain().check(theta)
     theta["streaks"][1, 0, 2, 2] = value
     with pytest.raises(ThetaError, match="streaks of rain: expected finite values of at least 0"):
-        check_rain(theta)
+        Rain().check(theta)
 
 
 # ---------------------------------------------------------------- drawing
@@ -338,7 +337,7 @@ def test_whatever_is_drawn_is_rain(
         defocus=(defocus, defocus),
     )
     theta = sampler.sample(torch.rand(2, 3, *size), generator=generator(seed))
-    check_rain(theta)
+    Rain().check(theta)
     assert theta["streaks"].shape == (2, 1, *size)
 
 

@@ -123,6 +123,7 @@ def _record(report: Report) -> dict[str, Any]:
         "chi2": report.chi2,
         "best_chi2": report.best_chi2,
         "missing": list(report.missing),
+        "impossible": dict(report.impossible),
         "stored": _finding(report.stored),
         "best": _finding(report.best),
     }
@@ -152,6 +153,8 @@ def _show(report: Report) -> None:
             f"χ²/N is not known: theta has no {', '.join(map(repr, report.missing))}, which the "
             "sensor needs."
         )
+    for clause, name in report.impossible.items():
+        print(f"Theta of '{name}' cannot be: {clause}")
     print(_verdict(report))
 
 

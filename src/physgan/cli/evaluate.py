@@ -131,6 +131,7 @@ def _consistency(
     from torch import Generator
 
     from physgan.data.theta import load_thetas
+    from physgan.errors import ThetaError
     from physgan.evaluation.consistency import consistency
     from physgan.recipes.build import build_degradation
     from physgan.recipes.load import physics_from, physics_of
@@ -138,6 +139,16 @@ def _consistency(
     spec = physics_of(info and info.recipe) if physics is None else physics_from(physics)[0]
     degradation = build_degradation(spec)
     thetas = dict(zip(names, load_thetas(folder, names), strict=True))
+    for name, theta in thetas.items():
+        try:
+            degradation.operator.check(theta)
+        except ThetaError as error:
+            raise ThetaError(
+                f"theta of '{name}', {error.what}",
+                expected=error.expected,
+                got=error.got,
+                remedy=f"{error.remedy} What fits is found by: physgan check-physics.".strip(),
+            ) from None
 
     def consistent(name: str, x: Tensor, y: Tensor) -> dict[str, float]:
         generator = Generator().manual_seed(0)

@@ -148,6 +148,8 @@ class Report:
         missing: parameters of the sensor that theta lacks.
         unexplained: names of the pairs of which is not known that the best convention explains
             them: χ² is too great, or unknown.
+        impossible: what the best convention leaves in theta that cannot be, by its clause and the
+            name of the first pair that has it.
         pairs: how many were looked at.
     """
 
@@ -159,6 +161,7 @@ class Report:
     best_chi2: float | None
     missing: tuple[str, ...]
     unexplained: tuple[str, ...]
+    impossible: Mapping[str, str]
     pairs: int
 
     @property
@@ -284,6 +287,7 @@ def check_physics(
         best_chi2=chi2,
         missing=missing,
         unexplained=unexplained,
+        impossible=_impossible(cases, chain, best.convention),
         pairs=len(pairs),
     )
 
@@ -357,22 +361,17 @@ def _tried(
 
 def _predicted(case: _Case, chain: Chain, convention: Convention) -> Tensor:
     """H(x, theta) as a convention reads them."""
-    theta = {stage: dict(part) for stage, part in case.theta.items()}
+    theta = _read(case.theta, convention)
     operators: dict[str, Operator] = dict(chain.operators)
     linear = False
     for choice, way in convention.items():
         if way == choice.ways[0]:
             continue
-        if choice.kind == "parameter":
-            stage, _, name = choice.key.partition(".")
-            change = _DIHEDRAL.get(way) or _RANGES[way]
-            theta[stage][name] = change(theta[stage][name])
-        elif choice.kind == "boundary":
+        if choice.kind == "boundary":
             # Deep, since what an operator holds is its own business.
             operators[choice.key] = copy.deepcopy(operators[choice.key])
             operators[choice.key].boundary = way  # type: ignore[attr-defined]
-        else:
-            linear = True
+        linear = linear or choice.kind == "light"
     read = Chain(operators)
     if linear:
         y_hat = read(case.x.clamp(min=0) ** GAMMA, theta).clamp(min=0) ** (1 / GAMMA)
@@ -390,6 +389,28 @@ def _predicted(case: _Case, chain: Chain, convention: Convention) -> Tensor:
             f"physics of pair '{case.name}'", expected="finite numbers", got="infinite ones, or NaN"
         )
     return y_hat
+
+
+def _read(theta: ChainTheta, convention: Convention) -> dict[str, dict[str, Tensor]]:
+    """The parameters as a convention reads them."""
+    read = {stage: dict(part) for stage, part in theta.items()}
+    for choice, way in convention.items():
+        if choice.kind == "parameter" and way != choice.ways[0]:
+            stage, _, name = choice.key.partition(".")
+            change = _DIHEDRAL.get(way) or _RANGES[way]
+            read[stage][name] = change(read[stage][name])
+    return read
+
+
+def _impossible(cases: Sequence[_Case], chain: Chain, convention: Convention) -> dict[str, str]:
+    """What operators object to in theta, each with the name of the first pair that has it."""
+    found: dict[str, str] = {}
+    for case in cases:
+        try:
+            chain.check(_read(case.theta, convention))
+        except ThetaError as error:
+            found.setdefault(str(error), case.name)
+    return found
 
 
 def _squares(y_hat: Tensor, case: _Case, shift: tuple[int, int]) -> Tensor:

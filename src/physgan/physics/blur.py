@@ -94,6 +94,10 @@ class Blur:
         """Half of the kernel's longer side."""
         return max(parameter(theta, "kernel", of="blur").shape[-2:]) // 2
 
+    def check(self, theta: Theta) -> None:
+        """Raises ThetaError as `check_kernel`."""
+        check_kernel(parameter(theta, "kernel", of="blur"))
+
 
 class DiscKernels:
     """Kernels of a lens out of focus: anti-aliased discs of a radius drawn per image.

@@ -92,6 +92,19 @@ class BlurField:
         """Half of the kernels' longer side."""
         return max(parameter(theta, "kernel", of="blur field").shape[-2:]) // 2
 
+    def check(self, theta: Theta) -> None:
+        """Raises ThetaError unless kernels and weights are at least 0, of sum 1 (±1e-3)."""
+        check_kernel(parameter(theta, "kernel", of="blur field").flatten(0, 1))
+        weight = parameter(theta, "weight", of="blur field")
+        low, worst = float(weight.min()), float((weight.sum(dim=1) - 1).abs().max())
+        if not (low >= 0 and worst <= 1e-3):
+            raise ThetaError(
+                "weights of a blur field",
+                expected="at least 0, and a sum of 1 (±0.001) over the kernels at every pixel",
+                got=f"a least weight of {low:.4g}, sums off by up to {worst:.4g}",
+                remedy="Divide the weights by their sum over the kernels.",
+            )
+
 
 class ShakeField:
     """A camera that shifts and turns: blur grows with the distance from the middle of the picture.
@@ -209,21 +222,6 @@ class MovingObjects:
         free = (1 - mask).flip(1).cumprod(dim=1).flip(1)
         uncovered = torch.cat([free[:, 1:], torch.ones_like(free[:, :1])], dim=1)
         return {"kernel": kernel, "weight": torch.cat([free[:, :1], mask * uncovered], dim=1)}
-
-
-def check_blur_field(theta: Theta) -> None:
-    """Raises ThetaError unless kernels and weights are shares: at least 0, of sum 1 (±1e-3)."""
-    check_kernel(parameter(theta, "kernel", of="blur field").flatten(0, 1))
-    weight = parameter(theta, "weight", of="blur field")
-    total = weight.sum(dim=1)
-    low, worst = float(weight.min()), float((total - 1).abs().max())
-    if not (low >= 0 and worst <= 1e-3):
-        raise ThetaError(
-            "weights of a blur field",
-            expected="at least 0, and a sum of 1 (±0.001) over the kernels at every pixel",
-            got=f"a least weight of {low:.4g}, sums off by up to {worst:.4g}",
-            remedy="Divide the weights by their sum over the kernels.",
-        )
 
 
 def _points(pixels: int, points: int, like: Tensor) -> Tensor:

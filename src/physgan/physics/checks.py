@@ -27,6 +27,21 @@ def parameter(theta: Theta, name: str, *, of: str) -> Tensor:
         ) from None
 
 
+def check_values(
+    what: str, values: Tensor, *, greatest: float = math.inf, remedy: str = ""
+) -> None:
+    """Raises ThetaError unless `0 <= values <= greatest`, and all are finite."""
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= greatest and high < math.inf):
+        limit = f"values in [0, {greatest:g}]"
+        raise ThetaError(
+            what,
+            expected=limit if greatest < math.inf else "finite values of at least 0",
+            got=f"{low:.4g} to {high:.4g}",
+            remedy=remedy,
+        )
+
+
 def check_range(
     what: str, bounds: tuple[float, float], *, least: float = 0.0, greatest: float = math.inf
 ) -> None:

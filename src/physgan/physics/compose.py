@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from physgan.errors import ThetaError, nearest
 from physgan.physics.sensor import SensorChain
-from physgan.types import ChainTheta, Operator, Sampler, Sensor, Theta
+from physgan.types import ChainTheta, Checking, Operator, Sampler, Sensor, Theta
 
 SENSOR = "sensor"
 """The name under which a chain's theta keeps the parameters of its sensor."""
@@ -41,6 +41,13 @@ class Chain:
         for name, operator in self.operators.items():
             x = operator(x, stage_theta(theta, name))
         return x
+
+    def check(self, theta: ChainTheta) -> None:
+        """Raises ThetaError where a stage is missing or has parameters that cannot be."""
+        for name, operator in self.operators.items():
+            part = stage_theta(theta, name)
+            if isinstance(operator, Checking):
+                operator.check(part)
 
 
 class Stage(NamedTuple):

@@ -16,8 +16,8 @@ from types import MappingProxyType
 import torch
 from torch import Generator, Tensor
 
-from physgan.errors import ShapeError, ThetaError
-from physgan.physics.checks import check_range, parameter
+from physgan.errors import ShapeError
+from physgan.physics.checks import check_range, check_values, parameter
 from physgan.physics.depth import scene_depth
 from physgan.physics.draw import uniform
 from physgan.types import Part, Theta
@@ -93,6 +93,9 @@ def transmission_of(depth: Tensor, beta: Tensor) -> Tensor:
     return torch.exp(-beta[:, None, None, None] * depth)
 
 
+_RANGE = "Divide by the full range of the file (255 for 8 bits)."
+
+
 class Haze:
     """The operator `haze`; theta: `transmission` N×1×H×W and `airlight` N×C."""
 
@@ -106,6 +109,12 @@ class Haze:
     def margin(self, theta: Theta) -> int:
         """0: every pixel for itself."""
         return 0
+
+    def check(self, theta: Theta) -> None:
+        """Raises ThetaError unless transmission and airlight lie in [0, 1]."""
+        for name in self.parts:
+            values = parameter(theta, name, of="haze")
+            check_values(f"{name} of a haze", values, greatest=1, remedy=_RANGE)
 
 
 class DepthHaze:
@@ -123,6 +132,13 @@ class DepthHaze:
     def margin(self, theta: Theta) -> int:
         """0: every pixel for itself."""
         return 0
+
+    def check(self, theta: Theta) -> None:
+        """Raises ThetaError unless airlight lies in [0, 1], and depth and beta are not negative."""
+        depth, beta, airlight = (parameter(theta, name, of="depth haze") for name in self.parts)
+        check_values("airlight of a haze", airlight, greatest=1, remedy=_RANGE)
+        check_values("depth of a haze", depth, remedy="Fill what was not measured.")
+        check_values("beta of a haze", beta)
 
 
 class HazyScenes:
@@ -166,17 +182,3 @@ class HazyScenes:
             "beta": beta,
             "airlight": (level + tint).clamp(0, 1),
         }
-
-
-def check_haze(theta: Theta) -> None:
-    """Raises ThetaError unless transmission and airlight lie in [0, 1]."""
-    for name in ("transmission", "airlight"):
-        values = parameter(theta, name, of="haze")
-        low, high = float(values.min()), float(values.max())
-        if not (low >= 0 and high <= 1):
-            raise ThetaError(
-                f"{name} of a haze",
-                expected="values in [0, 1]",
-                got=f"{low:.4g} to {high:.4g}",
-                remedy="Divide by the full range of the file (255 for 8 bits).",
-            )

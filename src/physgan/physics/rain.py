@@ -12,7 +12,6 @@ The veil of distant drops in heavy rain is a light haze after the rain in a chai
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -20,8 +19,8 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from physgan.errors import ShapeError, ThetaError
-from physgan.physics.checks import check_range, parameter
+from physgan.errors import ShapeError
+from physgan.physics.checks import check_range, check_values, parameter
 from physgan.physics.draw import uniform
 from physgan.types import Part, Theta
 
@@ -87,6 +86,14 @@ class Rain:
     def margin(self, theta: Theta) -> int:
         """0: every pixel for itself."""
         return 0
+
+    def check(self, theta: Theta) -> None:
+        """Raises ThetaError unless all streaks are finite and none is negative."""
+        check_values(
+            "streaks of rain",
+            parameter(theta, "streaks", of="rain"),
+            remedy="Rain adds light; take away the clear picture, not the rainy one.",
+        )
 
 
 class Streaks(NamedTuple):
@@ -405,16 +412,3 @@ def _draw_rows(canvas: Tensor, b: _Bands, row: Tensor, w: int) -> None:
     # What lies outside falls on the pixels beside the picture.
     place = (left.long() + columns).clamp_(-1, w).add_(b.origin + row * (w + 2) + 1)
     canvas.index_add_(0, place.flatten(), light.flatten())
-
-
-def check_rain(theta: Theta) -> None:
-    """Raises ThetaError unless all streaks are finite and none is negative."""
-    streaks = parameter(theta, "streaks", of="rain")
-    low, high = float(streaks.min()), float(streaks.max())
-    if not (low >= 0 and high < math.inf):
-        raise ThetaError(
-            "streaks of rain",
-            expected="finite values of at least 0",
-            got=f"{low:.4g} to {high:.4g}",
-            remedy="Rain adds light; take away the clear picture, not the rainy one.",
-        )

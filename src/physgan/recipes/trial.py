@@ -25,8 +25,8 @@ def try_physics(
     """Draws and degrades two crops twice with one seed; maps that are `known` lie in [0, 1].
 
     Raises:
-        RecipeError: a stage raises, gives no numbers, or another size than its scale says; or the
-            same seed gives another draw.
+        RecipeError: a draw that cannot be, such as a kernel of sum 2; a stage raises, gives no
+            numbers, or another size than its scale says; or the same seed gives another draw.
     """
     x = torch.rand(2, channels, crop, crop, generator=Generator().manual_seed(0))
     maps = dict.fromkeys(known, x[:, :1])
@@ -44,6 +44,7 @@ def try_physics(
                     got=f"another '{parameter}'",
                     remedy="Every random number must come from the generator that it is given.",
                 )
+    _carried_out("sampler of the physics", lambda: degradation.operator.check(theta))
     y = x
     for name, operator in degradation.operator.operators.items():
         what = f"operator of the stage '{name}' on {channels} channels"

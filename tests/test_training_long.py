@@ -75,7 +75,7 @@ def test_recipes_of_the_paper_run_fifty_steps(
 def test_default_recipes_improve_pairs_they_have_not_seen(
     photographs: Path, tmp_path: Path, recipe: str
 ) -> None:
-    options = ["--training.schedule={constant: 200, decay: 200}", "--training.validate_every=100"]
+    options = ["--training.schedule={constant: 75, decay: 75}", "--training.validate_every=50"]
     if load_recipe(recipe).data.pictures is None:
         folder = photographs
         if recipe == "deblur-face" and (DATA / "face_train").is_dir():
@@ -85,5 +85,5 @@ def test_default_recipes_improve_pairs_they_have_not_seen(
     records = train(recipe, tmp_path / "run", *options)
     last = [r for r in records if r["kind"] == "validation"][-1]
     print(recipe, last)
-    # 400 steps are minutes where the recipes ask for hours.
+    # 150 steps are minutes where the recipes ask for hours.
     assert last["psnr"] > last["input_psnr"] + 0.1

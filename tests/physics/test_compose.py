@@ -141,3 +141,23 @@ def test_what_was_measured_takes_the_place_of_what_is_drawn() -> None:
     assert batch.theta["haze"]["depth"] is depth
     assert chain.stages_with("depth") == ["haze"]
     assert chain.stages_with("kernel") == []
+
+
+def test_check_looks_at_every_stage() -> None:
+    class Picky(Halve):
+        def check(self, theta: Theta) -> None:
+            if bool((theta["size"] < 6).any()):
+                raise ValueError("a side below 6")
+
+    chain = Chain({"haze": DepthHaze(), "half": Halve(), "quarter": Picky()})
+    x = torch.rand(1, 3, 12, 12, generator=generator())
+    haze = HazyScenes().sample(x, generator=generator())
+    sizes = {"size": torch.tensor([[12, 12]])}
+    theta: dict[str, dict[str, Tensor]] = {"haze": haze, "half": sizes, "quarter": sizes}
+    chain.check(theta)
+    with pytest.raises(ThetaError, match=r"stage 'quarter'.*got a side below 6"):
+        chain.check(theta | {"quarter": {"size": torch.tensor([[5, 12]])}})
+    with pytest.raises(ThetaError, match="airlight of a haze"):
+        chain.check(theta | {"haze": haze | {"airlight": haze["airlight"] * 255}})
+    with pytest.raises(ThetaError, match="parameters of the stage 'half'"):
+        chain.check({"haze": haze, "quarter": sizes})

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from torch import Generator, Tensor
 
-from physgan.errors import ThetaError, nearest
+from physgan.errors import PhysganError, ThetaError, nearest
 from physgan.physics.sensor import SensorChain
 from physgan.types import ChainTheta, Checking, Operator, Sampler, Sensor, Theta
 
@@ -46,8 +46,18 @@ class Chain:
         """Raises ThetaError where a stage is missing or has parameters that cannot be."""
         for name, operator in self.operators.items():
             part = stage_theta(theta, name)
-            if isinstance(operator, Checking):
+            if not isinstance(operator, Checking):
+                continue
+            try:
                 operator.check(part)
+            except PhysganError:
+                raise
+            except Exception as error:  # however foreign code objects
+                raise ThetaError(
+                    f"theta of the stage '{name}'",
+                    expected="parameters that can be",
+                    got=str(error),
+                ) from error
 
 
 class Stage(NamedTuple):

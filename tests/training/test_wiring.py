@@ -123,9 +123,9 @@ def test_every_number_of_a_recipe_reaches_the_plan() -> None:
         "compact": True,
         "patience": 24,
     }
-    assert dataclasses.asdict(experiment._plan(recipe, steps_per_epoch=10)) == expected
+    assert dataclasses.asdict(experiment.plan_of(recipe, steps_per_epoch=10)) == expected
     bf16 = load_recipe("deblur-natural", ["--training.precision=bf16"])
-    assert experiment._plan(bf16, steps_per_epoch=10).precision == "bf16"
+    assert experiment.plan_of(bf16, steps_per_epoch=10).precision == "bf16"
 
 
 def test_every_player_starts_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

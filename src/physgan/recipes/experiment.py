@@ -24,6 +24,7 @@ from physgan.data.pictures import Pictures, hold_out, measures, open_pictures
 from physgan.errors import ImageError, RecipeError, TrainingError
 from physgan.files import replacing, write_text
 from physgan.metrics.ssim import WINDOW
+from physgan.objective.objective import Objective
 from physgan.physics.compose import Degradation
 from physgan.recipes.build import (
     build_degradation,
@@ -100,31 +101,13 @@ def train_recipe(
     licence = str(recipe.data.licence or getattr(train.pictures, "licence", "unknown"))
     degradation = build_degradation(recipe.physics)
     objective = build_objective(recipe.objective)
-    networks: dict[str, nn.Module] = {
-        GENERATOR: build_generator(
-            recipe.generator,
-            channels=recipe.data.channels,
-            scale=degradation.operator.scale,
-            seed=recipe.seed,
-        )
-    }
-    for offset, (name, weight) in enumerate(
-        [
-            (CLEAR, objective.weights.adversarial_clear),
-            (OBSERVATION, objective.weights.adversarial_observation),
-        ],
-        start=1,
-    ):
-        if weight:
-            networks[name] = build_discriminator(
-                recipe.discriminator, channels=recipe.data.channels, seed=recipe.seed + offset
-            )
+    networks = players_of(recipe, degradation, objective)
     fits = {"crop": recipe.data.crop, "channels": recipe.data.channels}
     try_networks(networks, **fits, scale=degradation.operator.scale)
     known = measures(train.pictures)
     try_physics(degradation, **fits, known=known)
     pairs = _pairs(recipe.data, held, degradation, recipe.seed)
-    plan = _plan(recipe, train.steps_per_epoch)
+    plan = plan_of(recipe, train.steps_per_epoch)
     start = _start(recipe, folder, resume=resume)
     began_from = _begin(networks[GENERATOR], start) if start is not None else {}
     _claim(folder, recipe, resume=resume)
@@ -263,7 +246,40 @@ def _pairs(data: Data, held: list[Held], degradation: Degradation, seed: int) ->
     return pairs
 
 
-def _plan(recipe: Recipe, steps_per_epoch: int) -> Plan:
+def players_of(
+    recipe: Recipe, degradation: Degradation, objective: Objective
+) -> dict[str, nn.Module]:
+    """The networks of a recipe by their parts in the game, drawn by its seed.
+
+    Raises:
+        RecipeError: one cannot be built.
+    """
+    networks: dict[str, nn.Module] = {
+        GENERATOR: build_generator(
+            recipe.generator,
+            channels=recipe.data.channels,
+            scale=degradation.operator.scale,
+            seed=recipe.seed,
+        )
+    }
+    weights = objective.weights
+    for offset, (name, weight) in enumerate(
+        [(CLEAR, weights.adversarial_clear), (OBSERVATION, weights.adversarial_observation)],
+        start=1,
+    ):
+        if weight:
+            networks[name] = build_discriminator(
+                recipe.discriminator, channels=recipe.data.channels, seed=recipe.seed + offset
+            )
+    return networks
+
+
+def plan_of(recipe: Recipe, steps_per_epoch: int) -> Plan:
+    """The numbers of a recipe's run.
+
+    Raises:
+        RecipeError: it has no steps.
+    """
     training, schedule = recipe.training, recipe.training.schedule
     unit = steps_per_epoch if schedule.unit == "epochs" else 1
     if schedule.constant + schedule.decay == 0:

@@ -16,6 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 from torch.optim import Adam
+from torch.profiler import record_function
 
 from physgan.data.crops import Crops, ahead
 from physgan.data.pairs import Pair
@@ -144,7 +145,10 @@ def fit(
                     group["lr"] = plan.lr * factor
 
             x, known = fabric.to_device(crops)
-            batch = synthesise(x, degradation, generator=state.generators["synthesis"], known=known)
+            with record_function("synthesis"):
+                batch = synthesise(
+                    x, degradation, generator=state.generators["synthesis"], known=known
+                )
             numbers = adversarial_step(
                 batch,
                 player,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
+from torch.profiler import record_function
 
 from physgan.data.synthesis import Batch
 from physgan.metrics.quantise import from_levels, to_levels
@@ -81,28 +82,33 @@ def adversarial_step(
     d_clear, d_observation = opponents.get(CLEAR), opponents.get(OBSERVATION)
 
     # Forward: restored, re-generated, what D_h sees of it, re-restored.
-    x_hat = player.network(y)
-    y_hat = degradation.operator(x_hat, theta) if objective.needs_y_hat else None
-    y_hat_seen = y_hat
-    if objective.matched and objective.weights.adversarial_observation and y_hat is not None:
-        y_hat_seen = degradation.sense(y_hat, theta, generator=generator)
-    x_hat2 = player.network(y_hat) if objective.needs_x_hat2 else None
+    with record_function("restore"):
+        x_hat = player.network(y)
+    with record_function("degrade again"):
+        y_hat = degradation.operator(x_hat, theta) if objective.needs_y_hat else None
+        y_hat_seen = y_hat
+        if objective.matched and objective.weights.adversarial_observation and y_hat is not None:
+            y_hat_seen = degradation.sense(y_hat, theta, generator=generator)
+    with record_function("restore again"):
+        x_hat2 = player.network(y_hat) if objective.needs_x_hat2 else None
 
     # The generator's move.
     with frozen(*(opponent.network for opponent in opponents.values())):
-        terms = objective.generator_terms(
-            x=x,
-            y=y,
-            x_hat=x_hat,
-            y_hat=y_hat,
-            y_hat_seen=y_hat_seen,
-            x_hat2=x_hat2,
-            d_clear=d_clear.network if d_clear else None,
-            d_observation=d_observation.network if d_observation else None,
-        )
-        total = objective.total(terms)
-        player.optimiser.zero_grad(set_to_none=True)
-        backward(total)
+        with record_function("objective"):
+            terms = objective.generator_terms(
+                x=x,
+                y=y,
+                x_hat=x_hat,
+                y_hat=y_hat,
+                y_hat_seen=y_hat_seen,
+                x_hat2=x_hat2,
+                d_clear=d_clear.network if d_clear else None,
+                d_observation=d_observation.network if d_observation else None,
+            )
+            total = objective.total(terms)
+        with record_function("backward"):
+            player.optimiser.zero_grad(set_to_none=True)
+            backward(total)
     norm = nn.utils.clip_grad_norm_(
         player.network.parameters(), clip if clip is not None else torch.inf
     )
@@ -114,33 +120,49 @@ def adversarial_step(
         player.optimiser.zero_grad(set_to_none=True)
         numbers["skipped"] = torch.ones(())
         return numbers
-    player.optimiser.step()
+    with record_function("optimiser"):
+        player.optimiser.step()
 
     # Each discriminator's move.
     fakes = {CLEAR: (x, x_hat), OBSERVATION: (y, y_hat_seen)}
     for name, opponent in opponents.items():
         real, fake = fakes[name]
-        if fake is None:
-            continue
-        # Both on the levels of 8-bit pictures, whatever the sensor, so that levels tell nothing.
-        seen = torch.cat([from_levels(to_levels(real), real.dtype), opponent.pool.exchange(fake)])
-        # One pass for both; no layer of a discriminator may mix the images of a batch.
-        logits_real, logits_fake = opponent.network(seen).chunk(2)
-        loss = objective.adversarial.discriminator(logits_real, logits_fake)
+        if fake is not None:
+            with record_function("discriminators"):
+                numbers |= _judged(name, opponent, real, fake, objective, backward)
+    return numbers
+
+
+def _judged(
+    name: str,
+    opponent: Opponent,
+    real: Tensor,
+    fake: Tensor,
+    objective: Objective,
+    backward: Callable[[Tensor], object],
+) -> dict[str, Tensor]:
+    """A discriminator's move; its numbers as `adversarial_step` gives them."""
+    # Both on the levels of 8-bit pictures, whatever the sensor, so that levels tell nothing.
+    seen = torch.cat([from_levels(to_levels(real), real.dtype), opponent.pool.exchange(fake)])
+    # One pass for both; no layer of a discriminator may mix the images of a batch.
+    logits_real, logits_fake = opponent.network(seen).chunk(2)
+    loss = objective.adversarial.discriminator(logits_real, logits_fake)
+    opponent.optimiser.zero_grad(set_to_none=True)
+    backward(loss)
+    norm = nn.utils.get_total_norm(_gradients(opponent.network))
+    undecided = objective.adversarial.boundary
+    numbers = {
+        f"d_{name}": loss.detach(),
+        f"d_{name}_gradient_norm": norm.detach(),
+        f"d_{name}_real": (logits_real.detach() > undecided).float().mean(),
+        f"d_{name}_fake": (logits_fake.detach() < undecided).float().mean(),
+        f"d_{name}_skipped": torch.zeros(()),
+    }
+    if torch.isfinite(norm + loss.detach()):
+        opponent.optimiser.step()
+    else:
         opponent.optimiser.zero_grad(set_to_none=True)
-        backward(loss)
-        norm = nn.utils.get_total_norm(_gradients(opponent.network))
-        undecided = objective.adversarial.boundary
-        numbers[f"d_{name}"] = loss.detach()
-        numbers[f"d_{name}_gradient_norm"] = norm.detach()
-        numbers[f"d_{name}_real"] = (logits_real.detach() > undecided).float().mean()
-        numbers[f"d_{name}_fake"] = (logits_fake.detach() < undecided).float().mean()
-        numbers[f"d_{name}_skipped"] = torch.zeros(())
-        if torch.isfinite(norm + loss.detach()):
-            opponent.optimiser.step()
-        else:
-            opponent.optimiser.zero_grad(set_to_none=True)
-            numbers[f"d_{name}_skipped"] = torch.ones(())
+        numbers[f"d_{name}_skipped"] = torch.ones(())
     return numbers
 
 

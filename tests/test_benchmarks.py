@@ -1,0 +1,113 @@
+"""The benchmarks compare like with like, and run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmarks.train import drawn_crops, reference_of
+from physgan.recipes.build import build_degradation, build_objective
+from physgan.recipes.experiment import plan_of, players_of
+from physgan.recipes.load import load_recipe
+from physgan.training.logs import JsonLines
+from physgan.training.loop import fit
+
+SMALL = [
+    "--data.crop=48",
+    "--training.batch=2",
+    "--generator={name: resnet9, arguments: {width: 4, blocks: 1}}",
+    "--discriminator={name: patchgan, arguments: {width: 4}}",
+    "--objective.pool=3",
+]
+
+
+@pytest.fixture(autouse=True)
+def _random_state() -> Any:
+    state = torch.get_rng_state()
+    yield
+    torch.set_rng_state(state)
+
+
+def test_the_reference_computes_what_we_compute(tmp_path: Path) -> None:
+    steps = 3
+    recipe = load_recipe(
+        "paper/deblur-natural",
+        [*SMALL, f"--training.schedule={{unit: steps, constant: {steps}, decay: 0}}"],
+    )
+    degradation, objective = build_degradation(recipe.physics), build_objective(recipe.objective)
+    plan = plan_of(recipe, 1)
+    networks = players_of(recipe, degradation, objective)
+    start = weights(networks)
+    fit(
+        networks,
+        stream=drawn_crops(recipe),
+        pairs=(),
+        degradation=degradation,
+        objective=objective,
+        plan=dataclasses.replace(plan, log_every=1),
+        folder=tmp_path,
+        save_weights=lambda network, outcome: None,
+        watchers=lambda start: [JsonLines(tmp_path / "log.jsonl")],
+        device="cpu",
+    )
+    ours = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text("utf-8").splitlines()]
+    reference, crops = reference_of(recipe, "cpu"), drawn_crops(recipe)
+    theirs = [reference.step(crops(step).x) for step in range(steps)]
+    assert len(ours) == steps
+    for mine, plain in zip(ours, theirs, strict=True):
+        assert plain.keys() <= mine.keys()
+        # Adam's first moves follow the signs of gradients, those of rounding too.
+        off = 1e-5 if mine["step"] == 1 else 2e-3
+        for name, value in plain.items():
+            assert mine[name] == pytest.approx(float(value), rel=off), name
+    mine, plainly = weights(networks), weights(reference.networks)
+    for name, before in start.items():
+        moved = (mine[name] - before).norm()
+        assert moved > 0
+        assert (mine[name] - plainly[name]).norm() < 0.1 * moved, name
+
+
+def weights(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """All kernels of each network in one vector; biases before a normalisation move at random."""
+    return {
+        name: torch.cat([p.detach().flatten() for p in n.parameters() if p.ndim > 1])
+        for name, n in networks.items()
+    }
+
+
+def test_the_command(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks", "train", "--threads", "1"),
+            *("--rounds", "2", "--steps", "1", "--first", "2", "--device", "cpu"),
+            *("--output", str(tmp_path / "r.json"), "--set", *(f[2:] for f in SMALL)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    assert result.returncode == 0, result.stderr
+    assert "ratio" in result.stdout
+    told = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert told["ratio"]["rounds"] == 2
+    assert told["ratio"]["least"] <= told["ratio"]["median"] <= told["ratio"]["greatest"]
+    for side in ("ours", "reference"):
+        stages = told[side]["stages"]
+        assert min(stages.values()) > 0
+        # The stages are the step, but for what lies between them.
+        assert sum(stages.values()) < 3 * max(told["seconds_per_step"][side])
+        assert told[side]["tflop_per_step"] > 0
+    # Ours spares the discriminators' weights while the generator moves.
+    assert told["ours"]["tflop_per_step"] < told["reference"]["tflop_per_step"]
+    assert told["matrix_tflops"]["fp32"] > 0

@@ -192,8 +192,11 @@ def drawn(shown: Sequence[Tensor]) -> Tensor:
 
 def packed(image: pyvips.Image) -> bytes:
     """The image as JPEG, as good as `MOST` bytes allow: noise takes much room."""
-    files = (image.jpegsave_buffer(Q=quality, keep="none") for quality in range(92, 0, -4))
-    return next(file for file in files if len(file) <= MOST)
+    for quality in range(92, 0, -4):
+        file: bytes = image.jpegsave_buffer(Q=quality, keep="none")
+        if len(file) <= MOST:
+            break
+    return file
 
 
 def main(names: Sequence[str]) -> int:

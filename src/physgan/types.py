@@ -67,7 +67,7 @@ class Following(Protocol):
 
 @runtime_checkable
 class Checking(Protocol):
-    """An operator that tells possible parameters from impossible ones, as a kernel of sum 2.
+    """An operator or a sensor that knows impossible parameters, such as a kernel of sum 2.
 
     Looking at values waits for the device, so operators do not look while they train.
     """

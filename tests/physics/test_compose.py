@@ -7,7 +7,10 @@ from physgan.errors import ThetaError
 from physgan.physics.blur import Blur, DiscKernels
 from physgan.physics.compose import SENSOR, Chain, Degradation, Stage
 from physgan.physics.haze import DepthHaze, HazyScenes
+from physgan.physics.rain import DrawnRain, Rain
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
+from physgan.recipes.build import build_degradation
+from physgan.recipes.load import load_recipe, shipped_recipes
 from physgan.types import Operator, Theta
 
 
@@ -161,3 +164,35 @@ def test_check_looks_at_every_stage() -> None:
         chain.check(theta | {"haze": haze | {"airlight": haze["airlight"] * 255}})
     with pytest.raises(ThetaError, match="parameters of the stage 'half'"):
         chain.check({"haze": haze, "quarter": sizes})
+
+
+@pytest.mark.parametrize("name", [n for n in shipped_recipes() if "/" not in n])
+def test_the_truth_explains_itself_without_noise(name: str) -> None:
+    # Where the camera saturates too, as heavy rain on a bright sky makes it.
+    chain = build_degradation(load_recipe(name).physics)
+    x = 0.5 + 0.5 * torch.rand(4, 3, 64, 64, generator=generator())
+    theta = chain.sample(x, generator=generator(1))
+    light, y_hat = chain.expose(x, theta)
+    assert torch.equal(y_hat, light.clamp(0, 1))
+    quiet = SensorChain([stage for stage in chain.sensor.stages if not isinstance(stage, Noise)])  # type: ignore[attr-defined]
+    y = quiet(light, theta[SENSOR], generator=generator())
+    assert float((y_hat - y).abs().max()) <= 0.5 / 255 + 1e-6
+
+
+def test_a_camera_that_does_not_clip_loses_nothing() -> None:
+    chain = Degradation({"rain": Stage(Rain(), DrawnRain())})
+    x = torch.ones(1, 3, 16, 16)
+    theta = chain.sample(x, generator=generator())
+    light, y_hat = chain.expose(x, theta)
+    assert y_hat is light
+    assert light.max() > 1
+
+
+def test_check_looks_at_the_sensor() -> None:
+    chain = foggy_lens(SensorChain([Noise((0.0, 0.1)), Clip()]))
+    theta = chain.sample(torch.rand(2, 3, 12, 12), generator=generator())
+    chain.check(theta)
+    with pytest.raises(ThetaError, match="sigma of the noise"):
+        chain.check(theta | {SENSOR: {"sigma": theta[SENSOR]["sigma"] * 255}})
+    with pytest.raises(ThetaError, match="a parameter 'sigma'"):
+        chain.check({name: part for name, part in theta.items() if name != SENSOR})

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from physgan.errors import ShapeError
 from physgan.types import Checking, Operator, Sampler
 from tests.physics.cases import (
     CASES,
@@ -114,6 +115,20 @@ def test_adjoint(case: Case) -> None:
     torch.testing.assert_close(left, (x * transposed).sum(), rtol=1e-12, atol=1e-12)
 
 
+@linear_case
+def test_the_gradient_is_the_transposed_matrix(case: Case) -> None:
+    # The matrix comes of pictures that are one pixel each, without any derivative.
+    scale = case.operator.scale
+    x, theta = case.draw(n=1, channels=1, size=(12, 12))
+    pixels = torch.eye(x.numel(), dtype=x.dtype).reshape(-1, *x.shape)
+    matrix = torch.stack([case.operator(pixel, theta).flatten() for pixel in pixels], dim=1)
+    leaf = x.clone().requires_grad_()
+    v = noise_like(case.operator(x, theta), 2)
+    (gradient,) = torch.autograd.grad(case.operator(leaf, theta), leaf, v)
+    assert matrix.shape == (144 // scale**2, 144)
+    torch.testing.assert_close(gradient.flatten(), matrix.T @ v.flatten(), rtol=0, atol=1e-12)
+
+
 @every_case
 def test_nothing_is_kept_between_calls(case: Case) -> None:
     (x, theta), (other, other_theta) = case.draw(), case.draw(n=3, size=(23, 17), seed=1)
@@ -154,6 +169,35 @@ def test_shape_and_type(case: Case, dtype: torch.dtype, channels: int) -> None:
     converted = case.operator(x, on_tensors(lambda t: t.to(other), theta))
     assert converted.dtype == dtype
     torch.testing.assert_close(converted, y, rtol=0, atol=1e-6)
+
+
+@every_case
+def test_levels_of_bytes_are_refused(case: Case) -> None:
+    # In whole numbers theta would be truncated, and the picture black.
+    x, theta = case.draw(dtype=torch.float32)
+    for levels in ((255 * x).to(torch.uint8), (255 * x).long()):
+        with pytest.raises(ShapeError, match="N×C×H×W of floating numbers"):
+            case.operator(levels, theta)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_loses_its_own_digits_alone(case: Case, dtype: torch.dtype) -> None:
+    x, theta = case.draw(dtype=torch.float32)
+    y = case.operator(x.to(dtype), theta)
+    assert y.dtype == dtype
+    off = (y.float() - case.operator(x.to(dtype).float(), theta)).abs().max()
+    # A few roundings of numbers near 1, one for each stage and product.
+    assert off < 8 * torch.finfo(dtype).eps
+
+
+@every_case
+def test_autocast_does_not_reach_the_physics(case: Case) -> None:
+    x, theta = case.draw(dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = case.operator(x, theta)
+    assert y.dtype == torch.float32
+    torch.testing.assert_close(y, case.operator(x, theta), rtol=0, atol=1e-6)
 
 
 @every_case

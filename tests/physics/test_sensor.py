@@ -7,7 +7,16 @@ import torch
 from torch import Generator, Tensor
 
 from physgan.errors import ShapeError, ThetaError
-from physgan.physics.sensor import Clip, Noise, Round, SensorChain, add_noise, round_levels
+from physgan.physics.jpeg import Jpeg
+from physgan.physics.sensor import (
+    Clip,
+    Noise,
+    Round,
+    SensorChain,
+    add_noise,
+    round_levels,
+    saturated,
+)
 from physgan.types import Sensor, Theta
 
 
@@ -207,3 +216,44 @@ def test_missing_sigma() -> None:
         SensorChain([Noise()])(
             torch.rand(1, 1, 2, 2), {"sgima": torch.ones(1)}, generator=generator()
         )
+
+
+# ---------------------------------------------------------------- saturation
+
+
+def test_what_is_too_bright_comes_back_where_the_camera_saw_less() -> None:
+    y = torch.tensor([-0.5, 0.0, 0.3, 1.0, 2.7], dtype=torch.float64, requires_grad=True)
+    assert saturated(y).tolist() == [0.0, 0.0, 0.3, 1.0, 1.0]
+    for slope, wanted in ((1.0, [0, 1, 1, 1, 1]), (-1.0, [-1, -1, -1, -1, 0])):
+        (gradient,) = torch.autograd.grad(saturated(y), y, torch.full_like(y, slope))
+        assert gradient.tolist() == wanted
+    inside = torch.rand(5, dtype=torch.float64, generator=generator()).requires_grad_()
+    assert torch.autograd.gradcheck(saturated, inside)
+
+
+def test_who_saturates() -> None:
+    assert SensorChain([Noise(), Clip()]).saturates
+    assert SensorChain([Jpeg()]).saturates
+    assert not SensorChain([Noise(), Round()]).saturates
+    assert not SensorChain().saturates
+
+
+# ---------------------------------------------------------------- what cannot be
+
+
+@pytest.mark.parametrize(
+    ("stage", "theta", "told"),
+    [
+        (Noise(), {"sigma": torch.tensor([0.1, 5.1])}, r"\[0, 1\], got 0.1 to 5.1.*by 255"),
+        (Noise(), {"sigma": torch.tensor([-0.02])}, "got -0.02"),
+        (Noise(), {"sigma": torch.tensor([math.nan])}, "got nan"),
+        (Noise(), {}, "a parameter 'sigma'"),
+        (Jpeg(), {"quality": torch.tensor([0.0])}, r"\[1, 100\], got 0 to 0"),
+        (Jpeg(), {"quality": torch.tensor([math.nan])}, "got nan"),
+    ],
+)
+def test_parameters_that_cannot_be(stage: Noise | Jpeg, theta: Theta, told: str) -> None:
+    for sensor in (stage, SensorChain([Clip(), stage])):
+        sensor.check({"sigma": torch.tensor([0.0, 1.0]), "quality": torch.tensor([1.0, 100.0])})
+        with pytest.raises(ThetaError, match=told):
+            sensor.check(theta)

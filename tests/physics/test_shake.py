@@ -141,9 +141,10 @@ def test_paths_at() -> None:
     paths = paths_at(shift, turn, place)
     assert paths.shape == (1, 3, 2, 2)
     # Shifted down by half a pixel everywhere, then turned clockwise: what is right of the middle
-    # goes down, what is below it goes left.
-    wanted = [[[0.5, 0], [0, 0]], [[0.5, 0], [1, 0]], [[0.5, 0], [0, -1]]]
-    torch.testing.assert_close(paths[0], torch.tensor(wanted))
+    # goes down and a little to the left, what is below it goes left and a little up.
+    far, back = 10 * math.sin(0.1), 10 * (math.cos(0.1) - 1)
+    wanted = torch.tensor([[[0.5, 0], [0, 0]], [[0.5, 0], [far, back]], [[0.5, 0], [back, -far]]])
+    torch.testing.assert_close(paths[0], wanted - wanted.mean(dim=1, keepdim=True))
 
 
 def test_the_kernel_is_the_trace_of_the_motion() -> None:

@@ -141,7 +141,7 @@ def _consistency(
     thetas = dict(zip(names, load_thetas(folder, names), strict=True))
     for name, theta in thetas.items():
         try:
-            degradation.operator.check(theta)
+            degradation.check(theta)
         except ThetaError as error:
             raise ThetaError(
                 f"theta of '{name}', {error.what}",

@@ -150,6 +150,7 @@ def _degraded(
     generator = Generator().manual_seed(seed)
     try:
         batch = synthesise(picture[None], degradation, generator=generator, known=known)
+        degradation.check(batch.theta)
     except PhysganError as error:
         raise ImageError(
             f"picture '{path}'", expected="one that fits the physics", got=str(error)

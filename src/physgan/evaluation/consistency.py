@@ -52,14 +52,15 @@ def consistency(
         draws: at least 4.
 
     Returns:
-        `residual`, the root of the mean square of H(x, theta) - y, and `chi2`, χ²/N.
+        `residual`, the root of the mean square of H(x, theta) - y, where the sensor clips of what
+        it leaves of H(x, theta), and `chi2`, χ²/N.
 
     Raises:
         ThetaError: theta lacks what a stage needs.
         ShapeError: theta or `y` is not of the size of `x`.
     """
-    y_hat = degradation.operator(x, theta)
-    mean, variance = recorded(y_hat, degradation, theta, generator=generator, draws=draws)
+    light, y_hat = degradation.expose(x, theta)
+    mean, variance = recorded(light, degradation, theta, generator=generator, draws=draws)
     return {
         "residual": math.sqrt(float((y_hat - y).square().mean())),
         "chi2": float(((y - mean).square() / variance).mean()),

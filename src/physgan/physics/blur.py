@@ -21,11 +21,12 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from physgan.errors import ShapeError, ThetaError, nearest
-from physgan.physics.checks import check_range, parameter
+from physgan.physics.checks import check_images, check_range, parameter
 from physgan.physics.draw import uniform
 from physgan.types import Part, Theta
 
 Boundary: TypeAlias = Literal["reflect", "replicate", "circular", "zero"]
+Method: TypeAlias = Literal["auto", "direct", "fft"]
 
 # Kernels of at most this many samples are convolved directly, larger ones by FFT. Measured on two
 # CPU cores, forward and backward, batches of 8 at 128×128: `python -m benchmarks.blur`.
@@ -37,7 +38,7 @@ def blur(
     kernel: Tensor,
     *,
     boundary: Boundary = "reflect",
-    method: Literal["auto", "direct", "fft"] = "auto",
+    method: Method = "auto",
 ) -> Tensor:
     """Convolves every image of a batch with its own kernel (Eq. 7 of the paper).
 
@@ -50,16 +51,23 @@ def blur(
             differ by rounding alone.
 
     Returns:
-        Blurred images of the shape and type of `x`.
+        Blurred images of the shape and type of `x`, computed in at least float32, also under
+        autocast.
 
     Raises:
-        ThetaError: no such boundary.
+        ThetaError: no such boundary, or no such method.
         ShapeError: `x` or `kernel` has a wrong shape, or the picture is smaller than the boundary
             that the kernel needs.
     """
     check_boundary(boundary)
     _check_shapes(x, kernel, boundary)
-    kernel = kernel.to(x.dtype)
+    _check_method(method)
+    wide = x if x.dtype == torch.float64 else x.float()
+    with torch.autocast(x.device.type, enabled=False):
+        return _convolved(wide, kernel.to(wide.dtype), boundary, method).to(x.dtype)
+
+
+def _convolved(x: Tensor, kernel: Tensor, boundary: Boundary, method: Method) -> Tensor:
     n, c, h, w = x.shape
     k, l = kernel.shape[-2:]  # noqa: E741
     mode = "constant" if boundary == "zero" else boundary
@@ -310,8 +318,7 @@ def check_kernel(kernel: Tensor) -> None:
 
 
 def _check_shapes(x: Tensor, kernel: Tensor, boundary: Boundary) -> None:
-    if x.ndim != 4:
-        raise ShapeError("images to blur", expected="N×C×H×W", got=f"shape {tuple(x.shape)}")
+    check_images("images to blur", x)
     if kernel.ndim != 3 or kernel.shape[0] != x.shape[0]:
         raise ShapeError(
             "kernels of a blur",
@@ -346,6 +353,16 @@ def check_boundary(boundary: str) -> None:
             expected=f"one of {', '.join(get_args(Boundary))}",
             got=repr(boundary),
             remedy=nearest(str(boundary), get_args(Boundary)),
+        )
+
+
+def _check_method(method: str) -> None:
+    if method not in get_args(Method):
+        raise ThetaError(
+            "method of a blur",
+            expected=f"one of {', '.join(get_args(Method))}",
+            got=repr(method),
+            remedy=nearest(str(method), get_args(Method)),
         )
 
 

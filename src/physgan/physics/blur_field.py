@@ -23,7 +23,7 @@ from torch import Generator, Tensor
 
 from physgan.errors import ShapeError, ThetaError
 from physgan.physics.blur import Boundary, blur, check_boundary, check_kernel, fitted, trace
-from physgan.physics.checks import check_range, parameter
+from physgan.physics.checks import check_images, check_range, parameter
 from physgan.physics.draw import uniform
 from physgan.physics.shake import check_exposure, hand_motion, paths_at
 from physgan.types import Part, Theta
@@ -50,8 +50,7 @@ def blur_field(
         ThetaError: no such boundary.
         ShapeError: the shapes do not belong together, or as `blur`.
     """
-    if x.ndim != 4:
-        raise ShapeError("images of a blur field", expected="N×C×H×W", got=f"{tuple(x.shape)}")
+    check_images("images of a blur field", x)
     n, _, h, w = x.shape
     if kernel.ndim != 4 or kernel.shape[0] != n or kernel.shape[1] == 0:
         raise ShapeError(
@@ -132,7 +131,7 @@ class ShakeField:
         grid: tuple[int, int] = (4, 4),
     ) -> None:
         check_range("size of a shake", size, least=1.0)
-        check_range("angle of a shake", angle, greatest=10.0)  # beyond, arcs are no tangents
+        check_range("angle of a shake", angle, greatest=10.0)
         check_exposure(exposure)
         if min(grid) < 1:
             raise ThetaError(

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from physgan.errors import ThetaError, nearest
+from physgan.errors import ShapeError, ThetaError, nearest
 from physgan.types import Theta
 
 
@@ -27,16 +27,29 @@ def parameter(theta: Theta, name: str, *, of: str) -> Tensor:
         ) from None
 
 
+def check_images(what: str, x: Tensor) -> None:
+    """Raises ShapeError unless `x` is N×C×H×W of floating numbers: levels would truncate theta."""
+    if x.ndim != 4 or not x.is_floating_point():
+        raise ShapeError(
+            what,
+            expected="N×C×H×W of floating numbers",
+            got=f"shape {tuple(x.shape)} of {x.dtype}",
+            remedy="" if x.is_floating_point() else "Divide levels of 8 bits by 255.",
+        )
+
+
 def check_values(
-    what: str, values: Tensor, *, greatest: float = math.inf, remedy: str = ""
+    what: str, values: Tensor, *, least: float = 0.0, greatest: float = math.inf, remedy: str = ""
 ) -> None:
-    """Raises ThetaError unless `0 <= values <= greatest`, and all are finite."""
+    """Raises ThetaError unless `least <= values <= greatest`, and all are finite."""
+    if values.numel() == 0:
+        return
     low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= greatest and high < math.inf):
-        limit = f"values in [0, {greatest:g}]"
+    if not (low >= least and high <= greatest and high < math.inf):
+        bounded = f"values in [{least:g}, {greatest:g}]"
         raise ThetaError(
             what,
-            expected=limit if greatest < math.inf else "finite values of at least 0",
+            expected=bounded if greatest < math.inf else f"finite values of at least {least:g}",
             got=f"{low:.4g} to {high:.4g}",
             remedy=remedy,
         )

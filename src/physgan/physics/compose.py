@@ -14,7 +14,7 @@ from typing import NamedTuple
 from torch import Generator, Tensor
 
 from physgan.errors import PhysganError, ThetaError, nearest
-from physgan.physics.sensor import SensorChain
+from physgan.physics.sensor import SensorChain, saturated
 from physgan.types import ChainTheta, Checking, Operator, Sampler, Sensor, Theta
 
 SENSOR = "sensor"
@@ -46,18 +46,8 @@ class Chain:
         """Raises ThetaError where a stage is missing or has parameters that cannot be."""
         for name, operator in self.operators.items():
             part = stage_theta(theta, name)
-            if not isinstance(operator, Checking):
-                continue
-            try:
-                operator.check(part)
-            except PhysganError:
-                raise
-            except Exception as error:  # however foreign code objects
-                raise ThetaError(
-                    f"theta of the stage '{name}'",
-                    expected="parameters that can be",
-                    got=str(error),
-                ) from error
+            if isinstance(operator, Checking):
+                _objected(name, operator, part)
 
 
 class Stage(NamedTuple):
@@ -107,9 +97,31 @@ class Degradation:
         parts = {n: getattr(o, "parts", {}) for n, o in self.operator.operators.items()}
         return [name for name, kinds in parts.items() if kinds.get(parameter) == "map"]
 
+    def expose(self, x: Tensor, theta: ChainTheta) -> tuple[Tensor, Tensor]:
+        """H(x, theta), and what a sensor without noise can tell of it: saturated, if it clips."""
+        y_hat = self.operator(x, theta)
+        return y_hat, saturated(y_hat) if getattr(self.sensor, "saturates", False) else y_hat
+
+    def check(self, theta: ChainTheta) -> None:
+        """Raises ThetaError where theta lacks a parameter, or has one that cannot be."""
+        self.operator.check(theta)
+        if isinstance(self.sensor, Checking):
+            _objected(SENSOR, self.sensor, theta.get(SENSOR, {}))
+
     def sense(self, y: Tensor, theta: ChainTheta, *, generator: Generator) -> Tensor:
         """What the camera of `theta` records of `y = H(x)`, with fresh noise."""
         return self.sensor(y, theta.get(SENSOR, {}), generator=generator)
+
+
+def _objected(name: str, stage: Checking, theta: Theta) -> None:
+    try:
+        stage.check(theta)
+    except PhysganError:
+        raise
+    except Exception as error:  # however foreign code objects
+        raise ThetaError(
+            f"theta of the stage '{name}'", expected="possible parameters", got=str(error)
+        ) from error
 
 
 def stage_theta(theta: ChainTheta, name: str) -> Theta:

@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor
 
 from physgan.errors import ShapeError
-from physgan.physics.checks import check_range, check_values, parameter
+from physgan.physics.checks import check_images, check_range, check_values, parameter
 from physgan.physics.depth import scene_depth
 from physgan.physics.draw import uniform
 from physgan.types import Part, Theta
@@ -37,8 +37,7 @@ def haze(x: Tensor, transmission: Tensor, airlight: Tensor) -> Tensor:
     Raises:
         ShapeError: the shapes do not belong together.
     """
-    if x.ndim != 4:
-        raise ShapeError("images of a haze", expected="N×C×H×W", got=f"shape {tuple(x.shape)}")
+    check_images("images of a haze", x)
     n, c, h, w = x.shape
     if transmission.shape != (n, 1, h, w):
         raise ShapeError(
@@ -71,8 +70,7 @@ def depth_haze(x: Tensor, depth: Tensor, beta: Tensor, airlight: Tensor) -> Tens
     Raises:
         ShapeError: the shapes do not belong together.
     """
-    if x.ndim != 4:
-        raise ShapeError("images of a haze", expected="N×C×H×W", got=f"shape {tuple(x.shape)}")
+    check_images("images of a haze", x)
     n, _, h, w = x.shape
     for name, value, wanted, remedy in (
         ("depth", depth, (n, 1, h, w), "Crop and resize depth together with the image."),
@@ -165,7 +163,7 @@ class HazyScenes:
     ) -> None:
         check_range("beta of a haze", beta)
         check_range("airlight of a haze", airlight, greatest=1.0)
-        check_range("tint of a haze", (0.0, tint))
+        check_range("tint of a haze", (0.0, tint), greatest=1.0)
         self.beta, self.airlight, self.tint = beta, airlight, tint
 
     def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from physgan.errors import ShapeError, ThetaError, nearest
-from physgan.physics.checks import check_range, parameter
+from physgan.physics.checks import check_images, check_range, check_values, parameter
 from physgan.types import Theta
 
 Subsampling: TypeAlias = Literal["4:2:0", "4:4:4"]
@@ -64,7 +64,7 @@ _RGB = (
 def jpeg(y: Tensor, quality: Tensor, *, subsampling: Subsampling = "4:2:0") -> Tensor:
     """What is left of each image of a batch after JPEG of its own quality.
 
-    Computed in at least float32.
+    Computed in at least float32, also under autocast.
 
     Args:
         y: images N×C×H×W in [0, 1]; what lies outside is clipped first. C = 3 is colour, all else
@@ -81,7 +81,8 @@ def jpeg(y: Tensor, quality: Tensor, *, subsampling: Subsampling = "4:2:0") -> T
         ShapeError: `y` has another rank, or `quality` is not one number for each image.
     """
     _check_subsampling(subsampling)
-    if y.ndim != 4 or 0 in y.shape[1:]:
+    check_images("images to compress", y)
+    if 0 in y.shape[1:]:
         raise ShapeError(
             "images to compress", expected="N×C×H×W, none of them 0", got=f"{tuple(y.shape)}"
         )
@@ -92,7 +93,12 @@ def jpeg(y: Tensor, quality: Tensor, *, subsampling: Subsampling = "4:2:0") -> T
             got=f"shape {tuple(quality.shape)}",
         )
     wide = y if y.dtype == torch.float64 else y.float()
-    levels = _round(wide.clamp(0, 1) * 255)
+    with torch.autocast(y.device.type, enabled=False):
+        return _compressed(wide, quality, subsampling).to(y.dtype)
+
+
+def _compressed(y: Tensor, quality: Tensor, subsampling: Subsampling) -> Tensor:
+    levels = _round(y.clamp(0, 1) * 255)
     light, colour = _steps(quality, _LIGHT), _steps(quality, _COLOUR)
     if y.shape[1] != 3:
         decoded = _coded(levels - 128, light) + 128
@@ -103,7 +109,7 @@ def jpeg(y: Tensor, quality: Tensor, *, subsampling: Subsampling = "4:2:0") -> T
         chroma = _through(samples[:, 1:], (samples[:, 1:] - 0.5).ceil())
         chroma = _halved(chroma, colour) if subsampling == "4:2:0" else _coded(chroma, colour)
         decoded = _round(_mixed(torch.cat([luma + 128, chroma], dim=1), _RGB)).clamp(0, 255)
-    return (decoded / 255).to(y.dtype)
+    return decoded / 255
 
 
 class Jpeg:
@@ -115,6 +121,8 @@ class Jpeg:
         quality: least and greatest quality, from 1 to 100, drawn uniformly per image.
         subsampling: `4:2:0` as most programs write, or `4:4:4`, which keeps all colour.
     """
+
+    saturates = True
 
     def __init__(
         self, quality: tuple[int, int] = (30, 95), subsampling: Subsampling = "4:2:0"
@@ -134,6 +142,11 @@ class Jpeg:
     def __call__(self, y: Tensor, theta: Theta, *, generator: Generator) -> Tensor:
         quality = parameter(theta, "quality", of="sensor with JPEG")
         return jpeg(y, quality, subsampling=self.subsampling)
+
+    def check(self, theta: Theta) -> None:
+        """Raises ThetaError unless quality lies in 1 to 100."""
+        quality = parameter(theta, "quality", of="sensor with JPEG")
+        check_values("quality of JPEG", quality, least=1, greatest=100)
 
 
 def _coded(samples: Tensor, steps: Tensor) -> Tensor:

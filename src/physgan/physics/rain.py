@@ -20,7 +20,7 @@ import torch
 from torch import Generator, Tensor
 
 from physgan.errors import ShapeError
-from physgan.physics.checks import check_range, check_values, parameter
+from physgan.physics.checks import check_images, check_range, check_values, parameter
 from physgan.physics.draw import uniform
 from physgan.types import Part, Theta
 
@@ -61,8 +61,7 @@ def rain(x: Tensor, streaks: Tensor) -> Tensor:
     Raises:
         ShapeError: the shapes do not belong together.
     """
-    if x.ndim != 4:
-        raise ShapeError("images of rain", expected="N×C×H×W", got=f"shape {tuple(x.shape)}")
+    check_images("images of rain", x)
     n, _, h, w = x.shape
     if streaks.shape != (n, 1, h, w):
         raise ShapeError(

@@ -8,14 +8,15 @@ discriminator of observations may see what the sensor makes of it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from physgan.errors import ShapeError, ThetaError
-from physgan.physics.checks import check_range, parameter
+from physgan.physics.checks import check_range, check_values, parameter
 from physgan.physics.draw import uniform
-from physgan.types import Sensor, Theta
+from physgan.types import Checking, Sensor, Theta
 
 
 def add_noise(y: Tensor, sigma: Tensor, *, generator: Generator) -> Tensor:
@@ -45,6 +46,30 @@ def round_levels(y: Tensor, bits: int = 8) -> Tensor:
     return levels + (y - y.detach())
 
 
+def saturated(y: Tensor) -> Tensor:
+    """Values clamped to [0, 1]; beyond an end they pass a gradient only where it leads back.
+
+    What a camera that clips can tell of light: two that are too bright for it are the same. A plain
+    clamp would leave a value that is too bright, where the camera saw less, without a way back.
+    """
+    result: Tensor = _Saturated.apply(y)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Saturated(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, y: Tensor) -> Tensor:
+        ctx.save_for_backward(y)
+        return y.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Tensor:
+        (y,), (slope,) = ctx.saved_tensors, slopes
+        # Descent moves against the slope.
+        back: Tensor = slope * (((y <= 1) | (slope > 0)) & ((y >= 0) | (slope < 0)))
+        return back
+
+
 class Noise:
     """White Gaussian noise; theta: `sigma` N, in units of the full range.
 
@@ -53,7 +78,7 @@ class Noise:
     """
 
     def __init__(self, sigma: tuple[float, float] = (0.0, 0.1)) -> None:
-        check_range("sigma of the noise, in units of the full range", sigma)
+        check_range("sigma of the noise, in units of the full range", sigma, greatest=1.0)
         self.sigma = sigma
 
     def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
@@ -62,9 +87,20 @@ class Noise:
     def __call__(self, y: Tensor, theta: Theta, *, generator: Generator) -> Tensor:
         return add_noise(y, parameter(theta, "sigma", of="sensor with noise"), generator=generator)
 
+    def check(self, theta: Theta) -> None:
+        """Raises ThetaError unless sigma lies in [0, 1]."""
+        check_values(
+            "sigma of the noise",
+            parameter(theta, "sigma", of="sensor with noise"),
+            greatest=1,
+            remedy="It is in units of the full range: divide levels of 8 bits by 255.",
+        )
+
 
 class Clip:
     """Saturation: values outside [0, 1] stay at its ends, and pass no gradient."""
+
+    saturates = True
 
     def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
         return {}
@@ -120,3 +156,14 @@ class SensorChain:
         for stage in self.stages:
             y = stage(y, theta, generator=generator)
         return y
+
+    @property
+    def saturates(self) -> bool:
+        """Whether a stage records nothing outside [0, 1], and says so by `saturates`."""
+        return any(getattr(stage, "saturates", False) for stage in self.stages)
+
+    def check(self, theta: Theta) -> None:
+        """Raises ThetaError where a stage finds a parameter missing, or one that cannot be."""
+        for stage in self.stages:
+            if isinstance(stage, Checking):
+                stage.check(theta)

@@ -44,7 +44,7 @@ def try_physics(
                     got=f"another '{parameter}'",
                     remedy="Every random number must come from the generator that it is given.",
                 )
-    _carried_out("sampler of the physics", lambda: degradation.operator.check(theta))
+    _carried_out("sampler of the physics", lambda: degradation.check(theta))
     y = x
     for name, operator in degradation.operator.operators.items():
         what = f"operator of the stage '{name}' on {channels} channels"

@@ -85,10 +85,12 @@ def adversarial_step(
     with record_function("restore"):
         x_hat = player.network(y)
     with record_function("degrade again"):
-        y_hat = degradation.operator(x_hat, theta) if objective.needs_y_hat else None
-        y_hat_seen = y_hat
-        if objective.matched and objective.weights.adversarial_observation and y_hat is not None:
-            y_hat_seen = degradation.sense(y_hat, theta, generator=generator)
+        y_hat = y_hat_seen = None
+        if objective.needs_y_hat:
+            light, y_hat = degradation.expose(x_hat, theta)
+            y_hat_seen = y_hat
+            if objective.matched and objective.weights.adversarial_observation:
+                y_hat_seen = degradation.sense(light, theta, generator=generator)
     with record_function("restore again"):
         x_hat2 = player.network(y_hat) if objective.needs_x_hat2 else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,6 +28,7 @@ from physgan.physics.compose import Degradation, Stage
 from physgan.physics.downsample import Bicubic
 from physgan.physics.draw import Nothing
 from physgan.physics.haze import Haze
+from physgan.physics.jpeg import Jpeg
 from physgan.physics.rain import DrawnRain, Rain
 from physgan.physics.sensor import Clip, Noise, Round, SensorChain
 from physgan.types import Theta
@@ -253,6 +255,38 @@ def test_no_false_alarms(sigma: float, side: int) -> None:
             assert report.verdict == "explains"
     exact = noisy(0.0)
     assert check_physics(*made(exact, xs=[torch.full((1, 3, side, side), 0.5)]), exact).agrees
+
+
+@pytest.mark.parametrize(("sigma", "quality"), [(0.0, 80), (0.001, 30), (0.002, 80), (0.005, 80)])
+def test_no_false_alarms_with_jpeg(sigma: float, quality: int) -> None:
+    # Coefficients flip that flipped in no draw, and take whole blocks with them.
+    sensor = SensorChain([Noise((sigma, sigma)), Clip(), Jpeg((quality, quality))])
+    chain = Degradation({"blur": Stage(Blur(), MotionKernels((5.0, 9.0)))}, sensor)
+    for first in (0, 20):
+        report = check_physics(*made(chain, 4, first=first), chain)
+        assert report.verdict == "explains"
+        assert not report.overstated
+
+
+def test_noise_that_theta_overstates_explains_nothing() -> None:
+    chain = noisy(0.02)
+    for sigma, verdict in (
+        (0.06, "noise unknown"),
+        (5.1, "noise unknown"),
+        (math.nan, "noise unknown"),
+    ):
+        pairs, thetas = made(chain)
+        for theta in thetas:
+            theta["sensor"]["sigma"] = torch.tensor([sigma])
+        report = check_physics(pairs, thetas, chain)
+        assert report.verdict == "noise unknown"
+        assert bool(report.impossible) == (sigma != 0.06)
+        assert bool(report.overstated) == (sigma == 0.06)
+    # A sigma that is known to a tenth does.
+    pairs, thetas = made(chain)
+    for theta in thetas:
+        theta["sensor"]["sigma"] = torch.tensor([0.022])
+    assert check_physics(pairs, thetas, chain).verdict == "explains"
 
 
 def test_what_is_brighter_than_white_is_no_disagreement() -> None:

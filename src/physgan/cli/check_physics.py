@@ -122,6 +122,7 @@ def _record(report: Report) -> dict[str, Any]:
         "input_residual": report.input_residual,
         "chi2": report.chi2,
         "best_chi2": report.best_chi2,
+        "overstated": list(report.overstated),
         "missing": list(report.missing),
         "impossible": dict(report.impossible),
         "stored": _finding(report.stored),
@@ -148,7 +149,7 @@ def _show(report: Report) -> None:
         print(_row("", finding, chi2) + f"   {_clauses(finding)}")
     if report.chi2 is not None:
         print("χ²/N is 1 where the residual is what the sensor scatters, 0 where nothing is left.")
-    else:
+    elif report.missing:
         print(
             f"χ²/N is not known: theta has no {', '.join(map(repr, report.missing))}, which the "
             "sensor needs."
@@ -174,6 +175,10 @@ def _verdict(report: Report) -> str:
         lost = f"{len(report.unexplained)} of {report.pairs}, such as '{report.unexplained[0]}'"
         nearest = f"The nearest is the physics {best if report.agrees else 'with ' + best}."
         return f"Nothing that was tried explains the pairs ({lost}). {nearest}"
+    if report.overstated:
+        low = f"{len(report.overstated)} of {report.pairs}, such as '{report.overstated[0]}'"
+        fits = "No other convention fits better" if report.agrees else f"Nearest is {best}"
+        return f"{fits}, but less is left than theta's noise ({low}): theta overstates the noise."
     if report.agrees:
         return "No other convention fits the pairs better; what noise is left is not known."
     less = 1 - report.best.residual / report.stored.residual

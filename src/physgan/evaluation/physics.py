@@ -24,6 +24,7 @@ from torch import Generator, Tensor
 from physgan.data.pairs import Pair
 from physgan.errors import ImageError, PhysganError, ThetaError
 from physgan.evaluation.consistency import FILE_STEP, recorded
+from physgan.metrics.quantise import to_8bit
 from physgan.metrics.shift import overlap
 from physgan.physics.blur import Boundary
 from physgan.physics.compose import SENSOR, Chain, Degradation
@@ -43,8 +44,11 @@ SIDE = 384
 ERRORS = 4
 """How many standard errors a gain must have, or χ² may lie off, before it counts."""
 
+AGAIN = 8
+"""How many observations are simulated, to see how far χ² scatters between them."""
+
 CHI2_TOLERANCE = 0.25
-"""How far χ²/N may lie above 1 beside its standard errors.
+"""How far χ²/N may lie off that of simulated observations beside their scatter.
 
 As much as comes of rounding the clear pictures to 8 bits where sigma is 0.002 or more, even if the
 physics averages nothing; or of a sigma that is known to a tenth.
@@ -148,6 +152,7 @@ class Report:
         missing: parameters of the sensor that theta lacks.
         unexplained: names of the pairs of which is not known that the best convention explains
             them: χ² is too great, or unknown.
+        overstated: names of the pairs whose residual is less than theta's own noise would leave.
         impossible: what the best convention leaves in theta that cannot be, by its clause and the
             name of the first pair that has it.
         pairs: how many were looked at.
@@ -161,6 +166,7 @@ class Report:
     best_chi2: float | None
     missing: tuple[str, ...]
     unexplained: tuple[str, ...]
+    overstated: tuple[str, ...]
     impossible: Mapping[str, str]
     pairs: int
 
@@ -173,13 +179,15 @@ class Report:
     def verdict(self) -> Verdict:
         """Whether the pairs are explained.
 
-        A pair is where its χ²/N is at most 1 + `CHI2_TOLERANCE` and `ERRORS` standard errors, or
-        its residual to the edges at most `ROUNDING`. Less than 1 is no objection to the physics:
-        0 is what the truth gets without noise.
+        A pair is where its χ²/N lies no further above that of simulated observations than chance
+        and `CHI2_TOLERANCE` let it, or its residual to the edges is at most `ROUNDING`. Where it
+        lies as far below, the noise is less than theta says, and theirs cannot be told from it.
         """
-        if not self.unexplained:
-            return "explains" if self.agrees else "explains otherwise"
-        return "noise unknown" if self.missing else "unexplained"
+        if self.unexplained:
+            return "noise unknown" if self.best_chi2 is None else "unexplained"
+        if self.overstated:
+            return "noise unknown"
+        return "explains" if self.agrees else "explains otherwise"
 
 
 class _Case(NamedTuple):
@@ -276,18 +284,23 @@ def check_physics(
         steps.append(_finding(best))
     progress("the noise")
     missing = _missing(cases, degradation)
-    chi2, unexplained = _explained(cases, degradation, best, missing)
+    impossible, noise_known = _impossible(cases, degradation, best.convention, missing)
+    noise = _explained(cases, degradation, best, noise_known=noise_known)
+    stored_noise = noise
+    if best is not stored:
+        stored_noise = _explained(cases, degradation, stored, noise_known=noise_known)
     plain = [float((bicubic(pair.x, down=chain.scale) - pair.y).square().mean()) for pair in pairs]
     return Report(
         _finding(stored),
         _finding(best),
         tuple(steps),
         input_residual=math.sqrt(sum(plain) / len(plain)),
-        chi2=chi2 if best is stored else _explained(cases, degradation, stored, missing)[0],
-        best_chi2=chi2,
+        chi2=stored_noise.chi2,
+        best_chi2=noise.chi2,
         missing=missing,
-        unexplained=unexplained,
-        impossible=_impossible(cases, chain, best.convention),
+        unexplained=noise.unexplained,
+        overstated=noise.overstated,
+        impossible=impossible,
         pairs=len(pairs),
     )
 
@@ -402,15 +415,29 @@ def _read(theta: ChainTheta, convention: Convention) -> dict[str, dict[str, Tens
     return read
 
 
-def _impossible(cases: Sequence[_Case], chain: Chain, convention: Convention) -> dict[str, str]:
-    """What operators object to in theta, each with the name of the first pair that has it."""
+def _impossible(
+    cases: Sequence[_Case], degradation: Degradation, convention: Convention, missing: Sequence[str]
+) -> tuple[dict[str, str], bool]:
+    """What stages object to in theta, each with the first pair that has it; whether noise is known.
+
+    It is known where the sensor has all its parameters and objects to none.
+    """
     found: dict[str, str] = {}
+    known = not missing
     for case in cases:
+        theta = _read(case.theta, convention)
         try:
-            chain.check(_read(case.theta, convention))
+            degradation.operator.check(theta)
         except ThetaError as error:
             found.setdefault(str(error), case.name)
-    return found
+            continue
+        try:
+            if not missing:
+                degradation.check(theta)
+        except ThetaError as error:
+            found.setdefault(str(error), case.name)
+            known = False
+    return found, known
 
 
 def _squares(y_hat: Tensor, case: _Case, shift: tuple[int, int]) -> Tensor:
@@ -470,29 +497,60 @@ def _missing(cases: Sequence[_Case], degradation: Degradation) -> tuple[str, ...
     return tuple(f"{SENSOR}.{name}" for name in sorted(lacking))
 
 
+class _Noise(NamedTuple):
+    """χ²/N over the pairs, if it is known, and the pairs where it is too great or too small."""
+
+    chi2: float | None
+    unexplained: tuple[str, ...]
+    overstated: tuple[str, ...]
+
+
 def _explained(
-    cases: Sequence[_Case], degradation: Degradation, trial: _Trial, missing: tuple[str, ...]
-) -> tuple[float | None, tuple[str, ...]]:
-    """χ²/N where theta tells of the sensor, and the names of the pairs that are not explained."""
+    cases: Sequence[_Case], degradation: Degradation, trial: _Trial, *, noise_known: bool
+) -> _Noise:
+    """Compares each residual with what the sensor scatters.
+
+    χ² of observations that are simulated from the same H(x, theta) says how far χ² itself scatters:
+    further than independent pixels would let it where a sensor works on blocks, as JPEG does.
+    """
     total = 0.0
-    unexplained = []
+    unexplained, overstated = [], []
     for case, shift, squares in zip(cases, trial.shifts, trial.squares, strict=True):
-        near = float(squares.double().nanmean()) <= ROUNDING**2
-        if not missing:
-            generator = Generator().manual_seed(0)
-            y_hat = _predicted(case, degradation.operator, trial.convention)
-            mean, variance = recorded(y_hat, degradation, case.theta, generator=generator)
-            off, _ = overlap(mean.masked_fill(~case.valid, torch.nan), case.y, *shift)
-            scatter, y = overlap(variance, case.y, *shift)
-            values = ((off - y).square() / scatter).double()
-            values = values[~values.isnan()]
-            chi2 = float(values.mean())
-            total += chi2 / len(cases)
-            chance = ERRORS * math.sqrt(float(values.var()) / len(values))
-            near = near or chi2 <= 1 + CHI2_TOLERANCE + chance
-        if not near:
+        rounded = float(squares.double().nanmean()) <= ROUNDING**2
+        if not noise_known:
+            if not rounded:
+                unexplained.append(case.name)
+            continue
+        generator = Generator().manual_seed(0)
+        y_hat = _predicted(case, degradation.operator, trial.convention)
+        mean, variance = recorded(y_hat, degradation, case.theta, generator=generator)
+        mean = mean.masked_fill(~case.valid, torch.nan)
+
+        def chi_squares(y: Tensor, by: tuple[int, int], mean: Tensor = mean) -> Tensor:
+            expected, seen = overlap(mean, y, *by)
+            scatter, _ = overlap(variance, y, *by)  # noqa: B023
+            values = ((expected - seen).square() / scatter).double()
+            return values[~values.isnan()]
+
+        values = chi_squares(case.y, shift)
+        chi2 = float(values.mean())
+        total += chi2 / len(cases)
+        simulated = torch.tensor(
+            [
+                float(chi_squares(to_8bit(y), (0, 0)).mean())
+                for y in (
+                    degradation.sense(y_hat, case.theta, generator=generator) for _ in range(AGAIN)
+                )
+            ]
+        )
+        usual, scatter = float(simulated.mean()), float(simulated.std())
+        error = math.sqrt(float(values.var()) / len(values))
+        chance = CHI2_TOLERANCE + ERRORS * max(scatter, error)
+        if not rounded and chi2 > max(1.0, usual) + chance:
             unexplained.append(case.name)
-    return None if missing else total, tuple(unexplained)
+        if not rounded and chi2 < usual - chance:
+            overstated.append(case.name)
+    return _Noise(total if noise_known else None, tuple(unexplained), tuple(overstated))
 
 
 # ---------------------------------------------------------------- large pictures

@@ -1,5 +1,6 @@
 """The table of operators that every law of physics is tested on: a new physics is one line here."""
 
+import random
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -52,8 +53,9 @@ class Case(NamedTuple):
     """whether the operator is linear in `x`"""
     overshoot: float = 0.0
     """how far results may leave [0, 1]: the share of a kernel's weights that is negative"""
-    adds_light: bool = False
-    """whether it adds light without taking any away, so that what was in [0, 1] may exceed 1"""
+    adds_light: bool | None = False
+    """whether it adds light without taking any away, so that what was in [0, 1] exceeds 1; None:
+    it may"""
 
     def draw(
         self,
@@ -238,6 +240,37 @@ CASES = [
         overshoot=0.20508,
     ),
 ]
+
+STAGES: dict[str, Stage] = {
+    "blur": Stage(Blur("reflect"), DiscKernels((0.6, 1.4))),
+    "shake": Stage(Blur("replicate"), ShakeKernels((3, 5))),
+    "field": Stage(BlurField("replicate"), MovingObjects((1, 2), (3, 5), (1, 3))),
+    "haze": Stage(DepthHaze(), HazyScenes()),
+    "known haze": Stage(Haze(), Transmissions()),
+    "rain": Stage(Rain(), DrawnRain((0.3, 0.9))),
+    "sampling": Stage(Bicubic(2), Nothing()),
+}
+"""What compositions are drawn from."""
+
+
+def _composed(seed: int) -> Case:
+    """A chain of two or three stages in an order that is drawn."""
+    drawn = random.Random(seed)
+    names = drawn.sample(sorted(STAGES), drawn.choice((2, 3)))
+    chain = Degradation({name: STAGES[name] for name in names})
+    blurs = {"blur", "shake", "field", "sampling"}
+    return Case(
+        f"drawn: {', then '.join(names)}",
+        chain.operator,
+        chain,
+        None,
+        linear=blurs.issuperset(names),
+        overshoot=0.25,
+        adds_light=None if "rain" in names else False,
+    )
+
+
+CASES += [_composed(seed) for seed in (11, 12, 13)]
 
 SAMPLERS: dict[str, AnySampler] = {
     case.name: case.sampler for case in CASES if not isinstance(case.sampler, Nothing)

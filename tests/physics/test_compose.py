@@ -7,8 +7,9 @@ from physgan.errors import ThetaError
 from physgan.physics.blur import Blur, DiscKernels
 from physgan.physics.compose import SENSOR, Chain, Degradation, Stage
 from physgan.physics.haze import DepthHaze, HazyScenes
+from physgan.physics.jpeg import Jpeg, jpeg
 from physgan.physics.rain import DrawnRain, Rain
-from physgan.physics.sensor import Clip, Noise, Round, SensorChain
+from physgan.physics.sensor import Clip, Noise, Round, SensorChain, add_noise
 from physgan.recipes.build import build_degradation
 from physgan.recipes.load import load_recipe, shipped_recipes
 from physgan.types import Operator, Theta
@@ -196,3 +197,21 @@ def test_check_looks_at_the_sensor() -> None:
         chain.check(theta | {SENSOR: {"sigma": theta[SENSOR]["sigma"] * 255}})
     with pytest.raises(ThetaError, match="a parameter 'sigma'"):
         chain.check({name: part for name, part in theta.items() if name != SENSOR})
+
+
+def test_blur_with_noise_with_jpeg() -> None:
+    sensor = SensorChain([Noise((0.02, 0.05)), Clip(), Jpeg((20, 60))])
+    chain = Degradation({"blur": Stage(Blur(), DiscKernels((1.0, 2.0)))}, sensor)
+    x = torch.rand(2, 3, 24, 32, generator=generator())
+    batch, again = (synthesise(x, chain, generator=generator(1)) for _ in range(2))
+    assert torch.equal(batch.y, again.y)
+    # In this order: blurred, then noisy, then compressed, by hand.
+    same = generator(1)
+    theta = chain.sample(x, generator=same)
+    noisy = add_noise(Blur()(x, theta["blur"]), theta[SENSOR]["sigma"], generator=same)
+    assert torch.equal(batch.y, jpeg(noisy.clamp(0, 1), theta[SENSOR]["quality"]))
+    leaf = x.clone().requires_grad_()
+    y_hat = chain.sense(chain.operator(leaf, theta), theta, generator=generator())
+    (gradient,) = torch.autograd.grad((y_hat - batch.y).abs().mean(), leaf)
+    assert torch.isfinite(gradient).all()
+    assert (gradient.abs().amax(dim=(1, 2, 3)) > 0).all()

@@ -213,7 +213,8 @@ def test_brightness_stays_in_range(case: Case) -> None:
     y = case.operator(x, theta)
     assert y.min() > -case.overshoot - 1e-6
     # Where light is added, the sensor clips.
-    assert case.adds_light == bool(y.max() > 1 + case.overshoot + 1e-6)
+    if case.adds_light is not None:
+        assert case.adds_light == bool(y.max() > 1 + case.overshoot + 1e-6)
 
 
 def drawn(sampler: AnySampler, x: Tensor, generator: Generator) -> dict[str, Tensor]:

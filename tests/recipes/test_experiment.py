@@ -114,8 +114,8 @@ def test_haze_takes_the_depth_that_was_measured(
     with caplog.at_level("INFO", logger="physgan"):
         train_recipe(recipe, ground / "run", device="cpu")
     assert "depth measured with the pictures: haze" in caplog.messages
-    # In the trial, for the two held-out pairs, and in the two steps.
-    assert (ground / "seen").read_text(encoding="utf-8") == "....."
+    # Three times in the trial, for the two held-out pairs, and in the two steps.
+    assert (ground / "seen").read_text(encoding="utf-8") == "......."
 
 
 def resume(ground: Path, *overrides: str, pictures: str = "pictures") -> Path:

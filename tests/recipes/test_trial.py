@@ -50,7 +50,7 @@ def tried(ground: Path, *changes: tuple[str, str]) -> None:
         text = text.replace(before, after)
     (ground / "own.py").write_text(text, encoding="utf-8")
     degradation = build_degradation(load_recipe(ground / "own.yaml").physics)
-    try_physics(degradation, crop=16, channels=3)
+    try_physics(degradation, crop=16, channels=3, differentiable=True)
 
 
 def test_files_beside_the_recipe_are_found_from_anywhere(ground: Path) -> None:
@@ -67,7 +67,24 @@ def test_files_beside_the_recipe_are_found_from_anywhere(ground: Path) -> None:
         (("return x *", "return 0 * x / 0 *"), "finite numbers"),
         (("return x *", "return x[..., 1:] *"), r"\(2, 3, 16, 16\) .* got \(2, 3, 16, 15\)"),
         (("generator=generator, ", ""), r"same draw for the same seed.* another 'gain'"),
-        (("self, x, *, generator", "self, x"), r"sampler of the physics.* TypeError"),
+        (
+            ("self, x, *, generator", "self, x"),
+            r"sampler of the stage 'blur': expected sample\(x, \*, generator\).* \(own.py",
+        ),
+        (("device=x.device)}", "device=x.device).tolist()}"), "a row for each of 2 images, got "),
+        (("rand(len(x)", "rand(1"), r"a row for each of 2 images, got shape \(1,\) \(own.py\)"),
+        (('return {"gain": ', 'return list({"gain": 1}), {"gain": '), "a dictionary of tensors"),
+        (("return x *", "return x.mul_(0.5) *"), "x left as it is, got one changed in place"),
+        (("return x *", "theta['gain'].mul_(2); return x *"), "'gain' of theta left as it is"),
+        (("return x *", "return torch.rand_like(x) *"), "the same result for the same x and theta"),
+        (("return x *", "return x.mean(0, keepdim=True) *"), "the same alone and among others"),
+        (("return x *", "return x.detach() *"), "a gradient that reaches x"),
+        (("scale = 1", "scale = 1; parts = {'gain': 'mapp'}; margin = len"), "number, map, kernel"),
+        (("scale = 1", "scale = 1; parts = {}; margin = len"), "got nothing of 'gain'"),
+        (
+            ("scale = 1", "scale = 1; parts = {'gain': 'number'}; margin = lambda s, t: 'a'"),
+            "a whole number of pixels, at least 0, got 'a'",
+        ),
     ],
 )
 def test_what_would_fail_in_training_is_told_before(
@@ -75,6 +92,27 @@ def test_what_would_fail_in_training_is_told_before(
 ) -> None:
     with pytest.raises(RecipeError, match=message):
         tried(ground, change)
+
+
+def test_a_physics_without_gradient_degrades(ground: Path) -> None:
+    (ground / "own.py").write_text(PHYSICS.replace("return x *", "return x.detach() *"), "utf-8")
+    try_physics(build_degradation(load_recipe(ground / "own.yaml").physics), crop=16, channels=3)
+
+
+@pytest.mark.parametrize(
+    ("check", "told"),
+    [
+        ("assert (theta['gain'] < 0).all(), 'light'", "expected possible parameters, got light"),
+        ("theta['gian']", r"expected a parameter 'gian', got parameters gain"),
+        ("thera", "a check that can look at them, got NameError"),
+    ],
+)
+def test_a_check_of_ones_own(ground: Path, check: str, told: str) -> None:
+    with pytest.raises(RecipeError, match=told):
+        tried(
+            ground,
+            ("    scale = 1\n", f"    scale = 1\n    def check(self, theta):\n        {check}\n"),
+        )
 
 
 def test_what_is_lacking_is_named(ground: Path) -> None:

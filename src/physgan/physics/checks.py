@@ -23,7 +23,7 @@ def parameter(theta: Theta, name: str, *, of: str) -> Tensor:
             f"theta of a {of}",
             expected=f"a parameter '{name}'",
             got=f"parameters {', '.join(theta) or 'none'}",
-            remedy=nearest(name, theta) if theta else "",
+            remedy=remedy if (remedy := nearest(name, theta)).startswith("Did") else "",
         ) from None
 
 

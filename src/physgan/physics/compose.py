@@ -114,14 +114,20 @@ class Degradation:
 
 
 def _objected(name: str, stage: Checking, theta: Theta) -> None:
+    """Lets a stage look at its parameters; whatever foreign code raises becomes a ThetaError."""
+    what = f"theta of the stage '{name}'"
     try:
         stage.check(theta)
     except PhysganError:
         raise
-    except Exception as error:  # however foreign code objects
-        raise ThetaError(
-            f"theta of the stage '{name}'", expected="possible parameters", got=str(error)
-        ) from error
+    except KeyError as error:
+        got = f"parameters {', '.join(theta) or 'none'}"
+        raise ThetaError(what, expected=f"a parameter {error}", got=got) from error
+    except (ValueError, AssertionError) as error:
+        raise ThetaError(what, expected="possible parameters", got=str(error)) from error
+    except Exception as error:
+        got = f"{type(error).__name__}: {error}"
+        raise ThetaError(what, expected="a check that can look at them", got=got) from error
 
 
 def stage_theta(theta: ChainTheta, name: str) -> Theta:

@@ -11,10 +11,10 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import torch
-from pydantic import ConfigDict, Field, create_model
+from pydantic import BeforeValidator, ConfigDict, Field, create_model
 from torch import nn
 
 from physgan.data.kernels import measured_kernels
@@ -221,13 +221,13 @@ def resolve(name: str, table: Mapping[str, Callable[..., Any]], *, kind: str) ->
         )
     try:
         module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
-        found = getattr(module, attribute)
+        found = _attribute(module, attribute, Path(place).name)
     except Exception as error:  # whatever foreign code does wrong on being imported
         raise RecipeError(
             f"{kind} '{name}'",
             expected="code that can be imported",
             got=f"{type(error).__name__}: {error}{place_of(error)}",
-            remedy="Modules are sought on the import path, files from the current folder.",
+            remedy=_where_to_look(error),
         ) from error
     if not callable(found):
         raise RecipeError(
@@ -236,6 +236,23 @@ def resolve(name: str, table: Mapping[str, Callable[..., Any]], *, kind: str) ->
             got=type(found).__name__,
         )
     return found  # type: ignore[no-any-return]
+
+
+def _attribute(module: Any, name: str, file: str) -> Any:
+    if hasattr(module, name):
+        return getattr(module, name)
+    own = [n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__]
+    raise AttributeError(f"no '{name}' in {file}. {nearest(name, own) if own else ''}".strip())
+
+
+def _where_to_look(error: Exception) -> str:
+    """What to do about code that cannot be found; about code that is wrong, nothing more."""
+    if isinstance(error, ImportError) and not place_of(error):
+        return (
+            "Files are sought beside the recipe, then from the current folder; modules on the "
+            "import path."
+        )
+    return ""
 
 
 def checked_arguments(
@@ -256,7 +273,7 @@ def checked_arguments(
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             continue
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        hint = hints.get(name, Any)
+        hint = _pair(hints.get(name, Any))
         takes_flags = any(kind in (bool, Any) for kind in (hint, *get_args(hint)))
         if isinstance(arguments.get(name), bool) and not takes_flags:
             raise RecipeError(
@@ -271,6 +288,17 @@ def checked_arguments(
     model = create_model("Arguments", __config__=config, **fields)
     checked = validated(model, dict(arguments), origin=origin)
     return {name: getattr(checked, aliases[name]) for name in arguments}
+
+
+def _pair(hint: Any) -> Any:
+    """The annotation; a pair of numbers takes a single one for both, as a range of one value."""
+    if get_origin(hint) is not tuple or get_args(hint) not in ((float, float), (int, int)):
+        return hint
+
+    def both(value: Any) -> Any:
+        return (value, value) if isinstance(value, int | float) else value
+
+    return Annotated[hint, BeforeValidator(both)]
 
 
 def _like(protocol: type, made: Any, spec: Component) -> Any:
@@ -325,10 +353,16 @@ def foreign_code(recipe: Recipe | Physics) -> str:
 
 
 def place_of(error: Exception) -> str:
-    """File and line where foreign code went wrong, outside Python's own import machinery."""
+    """File and line where foreign code went wrong, outside Python's import machinery and ours."""
     frames = traceback.extract_tb(error.__traceback__)
-    here = (__file__, importlib.__file__)
-    outside = [f for f in frames if f.filename not in here and not f.filename.startswith("<")]
+    package = str(Path(__file__).parents[1])
+    outside = [
+        f
+        for f in frames
+        if f.filename != importlib.__file__ and not f.filename.startswith(("<", package))
+    ]
+    own = [f for f in outside if "site-packages" not in f.filename]
+    outside = own or outside
     return f" ({Path(outside[-1].filename).name}, line {outside[-1].lineno})" if outside else ""
 
 

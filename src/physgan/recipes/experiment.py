@@ -105,7 +105,7 @@ def train_recipe(
     fits = {"crop": recipe.data.crop, "channels": recipe.data.channels}
     try_networks(networks, **fits, scale=degradation.operator.scale)
     known = measures(train.pictures)
-    try_physics(degradation, **fits, known=known)
+    try_physics(degradation, **fits, known=known, differentiable=objective.needs_y_hat)
     pairs = _pairs(recipe.data, held, degradation, recipe.seed)
     plan = plan_of(recipe, train.steps_per_epoch)
     start = _start(recipe, folder, resume=resume)

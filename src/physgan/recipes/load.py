@@ -207,7 +207,9 @@ def validated(model: type[Model], raw: Mapping[str, Any], *, origin: str) -> Mod
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        # A name that is misspelt is told before the one that is missing for it.
+        faults = error.errors(include_url=False)
+        first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             known = _fields_at(model, first["loc"][:-1])

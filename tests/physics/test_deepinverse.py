@@ -14,6 +14,8 @@ from physgan.errors import ThetaError
 from physgan.physics.blur import Blur, DiscKernels
 from physgan.physics.compose import Degradation, Stage
 from physgan.physics.deepinverse import FromDeepInverse, FromGenerator, ToDeepInverse
+from physgan.physics.haze import DepthHaze, HazyScenes
+from physgan.physics.sensor import Noise, SensorChain
 from physgan.types import Operator, Sampler
 
 
@@ -125,3 +127,23 @@ def test_the_adjoint_is_of_the_size_of_x() -> None:
     assert ToDeepInverse(_Loses(), {}, size=(1, 5, 5)).A_adjoint(y).shape == (1, 1, 5, 5)
     with pytest.raises(ThetaError, match="size=\\(C, H, W\\)"):
         ToDeepInverse(_Loses(), {}).A_adjoint(y)
+
+
+def test_a_chain_is_a_physics() -> None:
+    chain = Degradation(
+        {
+            "haze": Stage(DepthHaze(), HazyScenes()),
+            "blur": Stage(Blur(), DiscKernels((1.0, 2.0))),
+        },
+        SensorChain([Noise()]),
+    )
+    x = torch.rand(2, 3, 12, 12)
+    theta = chain.sample(x, generator=Generator().manual_seed(0))
+    physics = ToDeepInverse(chain.operator, theta)
+    assert torch.equal(physics.A(x), chain.operator(x, theta))
+    clear = {"haze.beta": torch.zeros(2)}
+    wanted = Blur()(x, theta["blur"])
+    torch.testing.assert_close(physics.A(x, **clear), wanted)
+    physics.update_parameters(**clear)
+    torch.testing.assert_close(physics(x), wanted)
+    assert physics.A_vjp(x, torch.ones_like(x)).shape == x.shape

@@ -16,7 +16,7 @@ from physgan.physics import follow
 from physgan.physics.blur import Blur
 from physgan.physics.compose import Chain, Degradation
 from physgan.physics.follow import Box
-from physgan.physics.haze import Haze
+from physgan.physics.haze import DepthHaze, Haze
 from physgan.types import Following, Operator
 from tests.physics.cases import CASES, AnyTheta, Case, tensors
 
@@ -233,3 +233,12 @@ def test_a_whole_degradation_follows() -> None:
     got = chain.operator(_cut(x, box), follow.cropped(chain.operator, theta, box))
     wanted = _cut(chain.operator(x, theta), box)
     torch.testing.assert_close(got[..., 2:-2, 2:-2], wanted[..., 2:-2, 2:-2], rtol=0, atol=1e-7)
+
+
+def test_parameters_that_are_lacking() -> None:
+    theta = {"kernel": torch.full((1, 3, 3), 1 / 9)}
+    follow.cropped(Blur(), theta, Box(0, 0, 4, 4))
+    with pytest.raises(ThetaError, match="the parameters kernel, got none called kernel"):
+        follow.cropped(Blur(), {}, Box(0, 0, 4, 4))
+    with pytest.raises(ThetaError, match="none called airlight, beta"):
+        follow.mirrored(DepthHaze(), {"depth": torch.ones(1, 1, 4, 4)}, left_right=True)

@@ -17,7 +17,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from physgan.errors import ThetaError
-from physgan.types import Operator, Theta
+from physgan.physics.compose import SENSOR, Chain
+from physgan.types import ChainTheta, Operator, Theta
 
 
 class ForwardModel(Protocol):
@@ -90,19 +91,30 @@ class ToDeepInverse(nn.Module):
     A_adjoint=p.A_adjoint)`, or `Physics(A=p.A)` where the operator is not linear.
 
     Args:
-        operator: the physics `H`.
+        operator: the physics `H`, or a chain of such.
         theta: its parameters, of the batch that will be observed; `update_parameters` changes them.
+            Those of a chain go by dotted names, `blur.kernel`.
         size: channels, height and width of `x`; needed by `A_adjoint` where the operator changes
             the size otherwise than by its scale.
     """
 
     def __init__(
-        self, operator: Operator, theta: Theta, *, size: tuple[int, int, int] | None = None
+        self,
+        operator: Operator | Chain,
+        theta: Theta | ChainTheta,
+        *,
+        size: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
         self.operator, self.size = operator, size
-        self.names = tuple(theta)
-        self.update_parameters(**theta)
+        flat: dict[str, Tensor] = {}
+        for name, value in theta.items():
+            if isinstance(value, Tensor):
+                flat[name] = value
+            elif name != SENSOR:
+                flat |= {f"{name}.{parameter}": tensor for parameter, tensor in value.items()}
+        self.names = tuple(flat)
+        self.update_parameters(**flat)
 
     def update_parameters(self, **theta: Tensor) -> None:
         """Replaces the parameters that are given.
@@ -118,15 +130,22 @@ class ToDeepInverse(nn.Module):
                     got=repr(name),
                 )
             # Under a name of its own: `scale` and `training` may be parameters, too.
-            self.register_buffer(f"theta_{name}", tensor)
+            self.register_buffer(_buffer(name), tensor)
 
     def theta(self, **changes: Tensor) -> dict[str, Tensor]:
-        """The parameters, with changes."""
-        return {name: self.get_buffer(f"theta_{name}") for name in self.names} | changes
+        """The parameters by their flat names, with changes."""
+        return {name: self.get_buffer(_buffer(name)) for name in self.names} | changes
 
     def A(self, x: Tensor, **changes: Tensor) -> Tensor:
         """`H(x, theta)`."""
-        return self.operator(x, self.theta(**changes))
+        theta = self.theta(**changes)
+        if not isinstance(self.operator, Chain):
+            return self.operator(x, theta)
+        nested: dict[str, dict[str, Tensor]] = {stage: {} for stage in self.operator.operators}
+        for name, tensor in theta.items():
+            stage, _, parameter = name.partition(".")
+            nested[stage][parameter] = tensor
+        return self.operator(x, nested)
 
     def forward(self, x: Tensor, **changes: Tensor) -> Tensor:
         """`H(x, theta)`: without noise, which belongs to the sensor."""
@@ -166,6 +185,10 @@ class ToDeepInverse(nn.Module):
     def A_A_adjoint(self, y: Tensor, **changes: Tensor) -> Tensor:
         """What the adjoint of `y` gives."""
         return self.A(self.A_adjoint(y, **changes), **changes)
+
+
+def _buffer(name: str) -> str:
+    return f"theta_{name.replace('.', '__')}"
 
 
 def _transposed(

@@ -10,7 +10,9 @@ For every operator H that says what its parameters are, and for chains of such,
   smooth; a test pins it).
 
 Whatever else would be wrong without a word is refused: other operators, other parameters, cuts off
-the grid, resizing a blur. The part of the sensor is numbers, and stays.
+the grid, resizing a blur. The part of the sensor is numbers, and stays: what it makes of a cut is
+the cut of what it makes of the whole only where it acts on every pixel for itself. JPEG acts on
+blocks of 8 pixels, 16 for colour, which flips and cuts off that grid divide otherwise.
 """
 
 from __future__ import annotations
@@ -195,5 +197,11 @@ def _check(operator: Operator, theta: Theta) -> Mapping[str, Part]:
             f"theta of '{name}'",
             expected=f"the parameters {', '.join(operator.parts) or 'none'}",
             got=f"{', '.join(untold)} besides",
+        )
+    if lacking := sorted(operator.parts.keys() - theta.keys()):
+        raise ThetaError(
+            f"theta of '{name}'",
+            expected=f"the parameters {', '.join(operator.parts)}",
+            got=f"none called {', '.join(lacking)}",
         )
     return operator.parts

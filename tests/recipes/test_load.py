@@ -343,3 +343,19 @@ def test_null_empties_a_field_of_text_that_may_be_empty() -> None:
     recipe = load_recipe("deblur-text", ["--data.licence", "null", "--training.start=null"])
     assert (recipe.data.licence, recipe.training.start) == (None, None)
     assert load_recipe("deblur-text", ["--name", "null"]).name == "null"
+
+
+def test_a_recipe_of_ones_own_that_is_misspelt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vignette.yaml").write_text("name: a", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for source in ("vignett", "vignete.yaml"):
+        with pytest.raises(RecipeError, match=r"Did you mean 'vignette.yaml'"):
+            load_recipe(source)
+
+
+def test_the_place_of_what_is_no_yaml() -> None:
+    with pytest.raises(RecipeError, match=r"expected YAML, got .* in line 3, column 1") as raised:
+        parse_recipe("name: a\nphysics: [\n")
+    assert "unicode string" not in str(raised.value)

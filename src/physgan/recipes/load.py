@@ -85,11 +85,13 @@ def find_recipe(source: str | Path) -> Path:
     shipped = shipped_recipes()
     if str(source) in shipped:
         return Path(str(resources.files("physgan.recipes"))) / f"{source}.yaml"
+    beside = [str(file) for file in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+    close = nearest(str(source), [*shipped, *beside])
     raise RecipeError(
         f"recipe '{source}'",
         expected="a YAML file or the name of a shipped recipe",
         got="neither",
-        remedy=nearest(str(source), shipped),
+        remedy=close if close.startswith("Did") else nearest(str(source), shipped),
     )
 
 
@@ -107,9 +109,10 @@ def parse_recipe(
     try:
         raw = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
-        raise RecipeError(
-            f"recipe '{origin}'", expected="YAML", got=" ".join(str(error).split())
-        ) from None
+        mark = getattr(error, "problem_mark", None)
+        place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise RecipeError(f"recipe '{origin}'", expected="YAML", got=f"{problem}{place}") from None
     if not isinstance(raw, dict):
         raise RecipeError(
             f"recipe '{origin}'", expected="fields with values", got=type(raw).__name__

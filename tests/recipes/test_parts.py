@@ -232,7 +232,7 @@ def test_code_without_arguments_that_can_be_known(name: str) -> None:
     told = part(name)
     assert told.arguments == ()
     assert yaml.safe_load(told.example) == name
-    assert markdown(told).startswith(f"# {name}\n\nCode of your own.\n\n{SAYS[name]}")
+    assert SAYS[name] in markdown(told)
 
 
 @pytest.mark.usefixtures("code")

@@ -139,8 +139,9 @@ def test_a_physics_with_its_sensor_explains_its_pairs_and_trains(
     assert main([*argv, "--output", "counted"]) == 0, capsys.readouterr().err
     capsys.readouterr()
     assert main(["check-physics", "counted", "--physics", counted.name, "--json"]) == 0
-    said = capsys.readouterr().out
-    assert said
+    report = json.loads(capsys.readouterr().out)
+    assert report["verdict"] == "explains"
+    assert report["chi2"] == pytest.approx(1, abs=0.1)
     trial = next(c for c in commands() if "runs/trial" in c)
     trial = [counted.name if argument == "underwater.yaml" else argument for argument in trial]
     assert main(shortened(trial)) == 0, capsys.readouterr().err

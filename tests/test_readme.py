@@ -6,17 +6,22 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import yaml
 from torch import Generator
 
 from physgan.cli import main
-from physgan.recipes.build import build_degradation
+from physgan.data.pictures import Scenes
+from physgan.data.theta import load_theta
+from physgan.recipes.build import OPERATORS, SAMPLERS, build_degradation, build_pictures
 from physgan.recipes.load import load_recipe
+from physgan.recipes.schema import Component
 from physgan.recipes.trial import try_physics
 from physgan.weights.catalogue import shipped_file
 from physgan.weights.file import read_info
-from tests.training.tiny import draw_pictures
+from tests.training.tiny import draw_pictures, write_picture
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -60,8 +65,62 @@ def test_the_readmes_physics_draws_where_the_picture_is(ground: Path) -> None:
         try_physics(degradation, crop=16, channels=channels)
 
 
+def test_kernels_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    kernels = torch.rand(2, 5, 3, generator=Generator().manual_seed(0)).numpy()
+    (tmp_path / "KERNELS" / "further").mkdir(parents=True)
+    np.save("KERNELS/several.npy", kernels)
+    write_picture(Path("KERNELS/further/one.png"), torch.ones(1, 3, 3))
+    fields = yaml.safe_load(block("yaml", "name: measured"))["physics"]["stages"]["blur"]
+    (override,) = re.findall(r"(--physics\.stages\.blur\.sampler) '(\{name: measured.*\})'", README)
+    assert yaml.safe_load(override[1]) == fields["sampler"]
+    recipe = load_recipe("deblur-natural", override)
+    assert recipe.physics.stages["blur"].operator.name == fields["operator"]
+    x = torch.rand(64, 3, 8, 8)
+    theta = build_degradation(recipe.physics).sample(x, generator=Generator().manual_seed(0))
+    drawn = theta["blur"]["kernel"]
+    assert len(drawn.unique(dim=0)) == 3
+    torch.testing.assert_close(drawn.sum(dim=(-2, -1)), torch.ones(64))
+
+
+def test_depth_from_files(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Brighter is nearer, in training as for pairs."""
+    draw_pictures(ground / "RGB", 2, size=64)
+    near_below = torch.linspace(0.1, 1, 64)[None, :, None].expand(1, 64, 64)
+    for folder, count in (("DISPARITY", 2), ("MAPS", 5)):
+        (ground / folder).mkdir()
+        for i in range(count):
+            write_picture(ground / folder / f"{i:03d}.png", near_below)
+    fields = yaml.safe_load(block("yaml", "depth_files"))["data"]["pictures"]
+    pictures = build_pictures(Component(**fields), channels=3)
+    assert isinstance(pictures, Scenes)
+    assert len(pictures) == 2
+    depths = [pictures.depth(0, (64, 64))]
+    (command,) = re.findall(r"^physgan (degrade .* --depth-kind .*)$", README, re.MULTILINE)
+    assert main(command.split()) == 0, capsys.readouterr().err
+    theta = load_theta(ground / "pairs" / "theta" / "000.safetensors")
+    depths.append(theta["haze"]["depth"][0])
+    for depth in depths:
+        assert float(depth[:, :4].min()) > 0.5
+        assert float(depth[:, -4:].max()) < 0.15
+
+
+def test_operators_and_samplers_that_stand_together_belong_together() -> None:
+    table = README.split("| operator | samplers |\n|---|---|\n")[1].split("\n\n")[0]
+    rows = [re.findall(r"`(\w+)`", row) for row in table.splitlines()]
+    assert {row[0] for row in rows} == OPERATORS.keys()
+    assert sorted(name for row in rows for name in row[1:]) == sorted(SAMPLERS)
+    x = torch.rand(1, 3, 32, 32)
+    for first, *names in rows:
+        operator = OPERATORS[first]()
+        for name in set(names) - {"measured"}:  # test_kernels_from_files
+            theta = SAMPLERS[name]().sample(x, generator=Generator().manual_seed(0))
+            assert theta.keys() == operator.parts.keys()
+            assert operator(x, theta).isfinite().all()
+
+
 def test_every_recipe_that_is_named_is_shipped() -> None:
-    section = README.split("## Recipes")[1].split("##")[0]
+    section = README.split("## Recipes")[1].split("`physgan parts`")[0]
     rows = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
     assert len(rows) >= 7
     for name in re.findall(r"`([^`]+)`", " ".join(rows)):

@@ -20,22 +20,12 @@ from tests.training.tiny import RECIPE
 
 ENTRIES = [(name, table) for table in TABLES for name in table.entries]
 
-# Their docstrings have no section of arguments.
-SILENT = ("blur", "blur_field", "hradis")
+each = pytest.mark.parametrize(
+    ("name", "table"), [pytest.param(name, table, id=name) for name, table in ENTRIES]
+)
 
 
-def each(*silent: str) -> pytest.MarkDecorator:
-    """One test for each entry of each table; those that are known to be silent must fail."""
-    return pytest.mark.parametrize(
-        ("name", "table"),
-        [
-            pytest.param(name, table, id=name, marks=[pytest.mark.xfail] if name in silent else [])
-            for name, table in ENTRIES
-        ],
-    )
-
-
-@each(*SILENT)
+@each
 def test_every_argument_of_every_entry_is_documented(name: str, table: Table) -> None:
     told = part(name)
     assert told.summary
@@ -48,7 +38,7 @@ def test_every_argument_of_every_entry_is_documented(name: str, table: Table) ->
         assert argument.description in text
 
 
-@each()
+@each
 def test_the_example_stands_in_a_recipe_and_builds_the_same(name: str, table: Table) -> None:
     told = part(name)
     spec = placed(told)

@@ -24,7 +24,8 @@ def measured_kernels(path: Path, turns: bool = False) -> DrawnKernels:
     """A sampler that draws from the kernels of a file or a folder.
 
     Args:
-        path: as for `read_kernels`; relative ones count from the current folder.
+        path: a PNG file of one kernel in grey, a .npy or .mat file, or a folder of such (see
+            `read_kernels`); relative ones count from the current folder.
         turns: whether to draw mirrored and quarter-turned kernels too.
 
     Raises:

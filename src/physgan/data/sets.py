@@ -274,6 +274,10 @@ def hradis(folder: Path, *, level: str | None = None, channels: int = 3) -> Pair
 def hradis_clear(folder: Path, *, channels: int = 3) -> FolderPictures:
     """The clear pictures of `hradis`, to be degraded anew.
 
+    Args:
+        folder: holds the files NAME_orig, here or further down.
+        channels: of the pictures, 1 or 3.
+
     Raises:
         ImageError: no files ending in `_orig`.
     """

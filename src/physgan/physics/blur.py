@@ -86,7 +86,12 @@ def _convolved(x: Tensor, kernel: Tensor, boundary: Boundary, method: Method) ->
 
 
 class Blur:
-    """The operator `blur` with its boundary; theta: `kernel` N×k×l."""
+    """The operator `blur` with its boundary; theta: `kernel` N×k×l.
+
+    Args:
+        boundary: what lies beyond the edges: the picture mirrored without its last pixel (reflect),
+            its last pixel again (replicate), its other side (circular), or black (zero).
+    """
 
     scale = 1
     parts: Mapping[str, Part] = MappingProxyType({"kernel": "kernel"})

@@ -73,7 +73,12 @@ def blur_field(
 
 
 class BlurField:
-    """The operator `blur_field` with its boundary; theta: `kernel` N×g×k×l, `weight` N×g×H×W."""
+    """The operator `blur_field` with its boundary; theta: `kernel` N×g×k×l, `weight` N×g×H×W.
+
+    Args:
+        boundary: what lies beyond the edges: the picture mirrored without its last pixel (reflect),
+            its last pixel again (replicate), its other side (circular), or black (zero).
+    """
 
     scale = 1
     parts: Mapping[str, Part] = MappingProxyType({"kernel": "kernel", "weight": "map"})
@@ -175,10 +180,12 @@ class MovingObjects:
 
     Args:
         count: least and greatest number of things, drawn uniformly.
-        size: least and greatest side in pixels of the window that a thing's own motion fills.
-        camera: least and greatest side in pixels of the window that the camera's shift fills; 1 is
-            a camera at rest.
-        radius: least and greatest radius of a region, in shares of the picture's shorter side.
+        size: least and greatest side in pixels of the window that a thing's own motion fills, drawn
+            uniformly.
+        camera: least and greatest side in pixels of the window that the camera's shift fills, drawn
+            uniformly; 1 is a camera at rest.
+        radius: least and greatest radius of a region, in shares of the picture's shorter side,
+            drawn uniformly.
     """
 
     def __init__(

@@ -116,7 +116,10 @@ class Haze:
 
 
 class DepthHaze:
-    """The operator `depth_haze`; theta: `depth` N×1×H×W, `beta` N and `airlight` N×C."""
+    """The operator `depth_haze`; theta: `depth` N×1×H×W, `beta` N and `airlight` N×C.
+
+    Depth may be in any unit, beta is per that unit; drawn and read depth is 1 at its greatest.
+    """
 
     scale = 1
     parts: Mapping[str, Part] = MappingProxyType(
@@ -148,9 +151,11 @@ class HazyScenes:
     to 1.00 bright, red and blue up to 0.08 to either side of that and green within 0.02.
 
     Args:
-        beta: optical thickness at the greatest depth, drawn uniformly per image.
-        airlight: brightness of the haze, drawn uniformly per image.
-        tint: greatest deviation of one channel's airlight from that brightness. The first and the
+        beta: least and greatest optical thickness at the scene's greatest depth, drawn uniformly
+            per image; at 1, 37 % of the light from there arrives.
+        airlight: least and greatest brightness of the haze, in units of the full range, drawn
+            uniformly per image.
+        tint: greatest deviation of one channel's airlight from that brightness, in the same. The first and the
             last channel deviate to opposite sides, towards dust or blue air; a quarter of the
             deviation is each channel's own.
     """

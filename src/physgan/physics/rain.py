@@ -173,7 +173,8 @@ class DrawnRain:
     Args:
         coverage: least and greatest share of pixels that streaks lighten by more than 1/255; that
             many are covered in the mean over draws, drawn uniformly per image.
-        length: of the nearest streaks, in pixels from end to end.
+        length: of the nearest streaks, in pixels from end to end. Of this and all that follow the
+            least and the greatest, drawn uniformly per image.
         width: of the nearest streaks, in pixels.
         brightness: of a streak that is in focus and wider than a pixel, in units of the full range.
         angle: mean direction, in degrees from the vertical, positive where the upper end leans to

@@ -230,7 +230,7 @@ def test_code_without_arguments_that_can_be_known(name: str) -> None:
     ("name", "says"),
     [
         ("drawn_rian", "Did you mean 'drawn_rain'?"),
-        ("weather.py:Fog", "has no attribute 'Fog'"),
+        ("weather.py:Fog", "no 'Fog' in weather.py"),
         ("climate.py:Fog", "no file 'climate.py'"),
     ],
 )

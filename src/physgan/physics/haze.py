@@ -155,9 +155,9 @@ class HazyScenes:
             per image; at 1, 37 % of the light from there arrives.
         airlight: least and greatest brightness of the haze, in units of the full range, drawn
             uniformly per image.
-        tint: greatest deviation of one channel's airlight from that brightness, in the same. The first and the
-            last channel deviate to opposite sides, towards dust or blue air; a quarter of the
-            deviation is each channel's own.
+        tint: greatest deviation of one channel's airlight from that brightness, in the same. The
+            first and the last channel deviate to opposite sides, towards dust or blue air; a
+            quarter of the deviation is each channel's own.
     """
 
     def __init__(

@@ -242,7 +242,8 @@ def _attribute(module: Any, name: str, file: str) -> Any:
     if hasattr(module, name):
         return getattr(module, name)
     own = [n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__]
-    raise AttributeError(f"no '{name}' in {file}. {nearest(name, own) if own else ''}".strip())
+    known = nearest(name, own).removesuffix(".") if own else ""
+    raise AttributeError(f"no '{name}' in {file}. {known}".strip())
 
 
 def _where_to_look(error: Exception) -> str:

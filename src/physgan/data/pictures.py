@@ -64,9 +64,25 @@ def measured(pictures: Pictures, index: int, size: Size) -> dict[str, Tensor]:
     """Maps *×H×W that were measured with a picture, by name.
 
     Raises:
-        ImageError: a map cannot be read.
+        ImageError: a map cannot be read, or is not what `Scenes` promises.
     """
-    return {"depth": pictures.depth(index, size)} if isinstance(pictures, Scenes) else {}
+    if not isinstance(pictures, Scenes):
+        return {}
+    depth: object = pictures.depth(index, size)  # whatever a foreign set gives
+    if not isinstance(depth, Tensor) or depth.dtype != torch.float32:
+        got = f"{depth.dtype}" if isinstance(depth, Tensor) else type(depth).__name__
+    elif depth.shape != (1, *size):
+        got = f"shape {tuple(depth.shape)}"
+    elif not bool(((depth > 0) & (depth <= 1)).all()):  # NaN is neither
+        got = f"numbers from {float(depth.min()):.4g} to {float(depth.max()):.4g}"
+    else:
+        return {"depth": depth}
+    raise ImageError(
+        f"depth of picture {index} of the set",
+        expected=f"float32 in (0, 1], of shape {(1, *size)}",
+        got=got,
+        remedy="physgan.data.depth.depth_map brings measured numbers there.",
+    )
 
 
 class FolderPictures:

@@ -116,6 +116,29 @@ def test_a_run_that_was_killed_goes_on(ground: Path) -> None:
     assert (ground / "killed" / "degraded" / "000.png").stat().st_mtime_ns == before
 
 
+def test_a_run_that_was_killed_twice_goes_on(ground: Path) -> None:
+    """Each time while the line of a pair was written, in the middle of a letter of its name."""
+    for path in sorted((ground / "clear").iterdir()):
+        path.rename(path.with_stem(f"{path.stem}\u2028\u00f6"))
+    physics = foreign(
+        ground,
+        "import pathlib; stop = pathlib.Path(__file__).with_name('stop')\n"
+        "        if stop.exists() and x.shape[-1] == int(stop.read_text()):\n"
+        "            raise KeyboardInterrupt\n"
+        "        return x * 0.5",
+    )
+    assert degrade(ground, "whole", physics=physics) == 0
+    manifest = ground / "killed" / "manifest.jsonl"
+    for width in (44, 46):
+        (ground / "stop").write_text(str(width), encoding="utf-8")
+        assert degrade(ground, "killed", physics=physics) == 130
+        content = manifest.read_bytes()
+        manifest.write_bytes(content[: content.rindex("\u00f6".encode()) + 1])
+    (ground / "stop").unlink()
+    assert degrade(ground, "killed", physics=physics) == 0
+    assert files(ground / "killed") == files(ground / "whole")
+
+
 def test_a_bad_picture_costs_no_other(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (ground / "clear" / "002.png").write_bytes(b"")
     assert degrade(ground, "pairs") == 1

@@ -50,7 +50,7 @@ class Arguments:
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
-    from physgan.data.maker import make_pairs
+    from physgan.data.maker import check_stems, make_pairs
     from physgan.data.manifest import (
         MANIFEST,
         append_record,
@@ -73,6 +73,9 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     maps = _maps(arguments.depth, head, degradation)
     try_physics(degradation, crop=64 * degradation.operator.scale, channels=head.channels)
     left = [path for path in paths if path.stem not in done]
+    check_stems(paths)
+    # Before the first line is added: the last of a run that was killed may be cut short.
+    write_manifest(arguments.output, head, done.values())
     made, failed = dict(done), 0
     for outcome in make_pairs(
         left,
@@ -82,8 +85,6 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
         channels=head.channels,
         measured=maps,
     ):
-        if not (arguments.output / MANIFEST).exists():
-            write_manifest(arguments.output, head, [])
         if outcome.error is not None:
             failed += 1
             print(f"physgan: {outcome.error}", file=sys.stderr, flush=True)

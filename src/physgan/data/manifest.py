@@ -64,11 +64,14 @@ class Record(BaseModel):
 def write_manifest(folder: Path, head: Head, records: Iterable[Record]) -> None:
     """Writes the whole manifest, in the order of the names, or leaves the one that is there.
 
+    The folder is made where it is missing.
+
     Raises:
         ImageError: it cannot be written.
     """
     ordered = sorted(records, key=lambda record: record.name)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / MANIFEST, "".join(_line(item) for item in (head, *ordered)))
     except OSError as error:
         raise _unwritten(folder, error) from None
@@ -76,6 +79,8 @@ def write_manifest(folder: Path, head: Head, records: Iterable[Record]) -> None:
 
 def append_record(folder: Path, record: Record) -> None:
     """Adds the line of a pair, so that a run that is killed can go on after it.
+
+    It must end with a whole line: what a run was killed in is left out by `write_manifest`.
 
     Raises:
         ImageError: it cannot be written.
@@ -90,14 +95,15 @@ def append_record(folder: Path, record: Record) -> None:
 def read_manifest(path: Path) -> tuple[Head, dict[str, Record]]:
     """The first line of a manifest, and the lines of its pairs by name.
 
-    A last line that was cut short is left out.
+    A last line that was cut short is left out. Of two lines of one pair the later counts.
 
     Raises:
         ImageError: there is no such file, or it is no manifest.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [json.loads(line) for line in lines if line.endswith("\n")]
+        # As bytes: a line may be cut within a letter, and names may hold what else ends lines.
+        *lines, _ = path.read_bytes().split(b"\n")
+        whole = [json.loads(line) for line in lines]
         head = Head.model_validate(whole[0] if whole else None)
         records = [Record.model_validate(line) for line in whole[1:]]
     except (OSError, ValueError) as error:

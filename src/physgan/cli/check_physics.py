@@ -56,7 +56,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             )
         physics = str(folder / MANIFEST)
     spec, channels = physics_from(physics)
-    degradation = build_degradation(spec)
+    degradation = build_degradation(spec, samplers=False)
     if any(folder.glob("*.mat")):
         chosen, thetas = _of_levin(folder, most, list(spec.stages))
     else:

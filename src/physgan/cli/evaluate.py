@@ -137,7 +137,7 @@ def _consistency(
     from physgan.recipes.load import physics_from, physics_of
 
     spec = physics_of(info and info.recipe) if physics is None else physics_from(physics)[0]
-    degradation = build_degradation(spec)
+    degradation = build_degradation(spec, samplers=False)
     thetas = dict(zip(names, load_thetas(folder, names), strict=True))
     for name, theta in thetas.items():
         try:

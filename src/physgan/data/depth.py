@@ -232,6 +232,6 @@ def _only_map(path: Path) -> str:
             f"depth map '{path}'",
             expected="one variable of two dimensions",
             got=", ".join(maps) if maps else "none",
-            remedy="Name it: variable='NAME'.",
+            remedy="Name it: variable='NAME', or for degrade --depth-variable NAME.",
         )
     return maps[0]

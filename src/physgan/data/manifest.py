@@ -7,12 +7,24 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from physgan.data.depth import Kind, Placed
 from physgan.errors import ImageError
 from physgan.files import write_text
 
 MANIFEST = "manifest.jsonl"
+
+
+class DepthReading(BaseModel):
+    """How depth maps are read; see `physgan.data.depth.read_depth`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    kind: Kind
+    placed: Placed
+    variable: str | None = None
+    invalid: float | None = None
 
 
 class Head(BaseModel):
@@ -23,8 +35,10 @@ class Head(BaseModel):
         physics: its physics as plain data; of foreign code, the names of the files alone.
         channels: of the pictures.
         seed: decides what was drawn.
-        depth: how depth that was measured was read (`kind`, `placed`); none where it was drawn.
+        depth: how depth that was measured was read; none where it was drawn.
         code: changes with the files of foreign code; empty where there is none.
+        files: changes with the files that the physics names, such as those of measured kernels;
+            empty where it names none.
         physgan: version of the package.
         torch: version of torch.
         cpu: what the processor can do, on which the last bits of sums depend.
@@ -36,8 +50,9 @@ class Head(BaseModel):
     physics: dict[str, Any]
     channels: int
     seed: int
-    depth: dict[str, str] | None = None
+    depth: DepthReading | None = None
     code: str
+    files: str = ""
     physgan: str
     torch: str
     cpu: str
@@ -45,11 +60,20 @@ class Head(BaseModel):
     @property
     def decides(self) -> tuple[object, ...]:
         """What two manifests must share for their pairs to be one set."""
-        return (self.physics, self.channels, self.seed, self.depth, self.code)
+        return (self.physics, self.channels, self.seed, self.depth, self.code, self.files)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """On what the last bits of pairs depend besides."""
+        return {"physgan": self.physgan, "torch": self.torch, "cpu": self.cpu}
 
 
 class Record(BaseModel):
-    """The line of a pair: name, name of the file it came from, sizes, SHA-256 of the pixels."""
+    """The line of a pair: name, name of the file it came from, sizes, SHA-256 of the pixels.
+
+    `measured_sha256` holds the same of the maps that were measured with the picture, such as depth,
+    as they were used.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -59,6 +83,7 @@ class Record(BaseModel):
     observed_size: tuple[int, int]
     clean_sha256: str
     degraded_sha256: str
+    measured_sha256: dict[str, str] = Field(default_factory=dict)
 
 
 def write_manifest(folder: Path, head: Head, records: Iterable[Record]) -> None:

@@ -106,7 +106,12 @@ def depth_files(
 
 
 def depth_beside(
-    maps: Path, *, kind: Kind = "depth", placed: Placed = "scaled"
+    maps: Path,
+    *,
+    kind: Kind = "depth",
+    placed: Placed = "scaled",
+    invalid: float | None = None,
+    variable: str | None = None,
 ) -> Callable[[Path, Size], Tensor]:
     """What reads the depth of a picture file from the map of the same stem in a folder.
 
@@ -122,7 +127,14 @@ def depth_beside(
                 expected=f"a map called '{picture.stem}' in '{maps}'",
                 got=f"{len(found)} others",
             )
-        return read_depth(found[picture.stem], size=size, kind=kind, placed=placed)
+        return read_depth(
+            found[picture.stem],
+            size=size,
+            kind=kind,
+            placed=placed,
+            invalid=invalid,
+            variable=variable,
+        )
 
     return read
 

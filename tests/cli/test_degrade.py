@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -19,6 +20,7 @@ from physgan.data.theta import load_theta
 from physgan.images.read import read_8bit
 from physgan.recipes.build import build_degradation
 from physgan.recipes.load import load_recipe
+from physgan.weights.file import load_weights, save_weights
 from tests.restore.small import small_weights
 from tests.training.tiny import draw_pictures, write_picture, write_recipe
 
@@ -282,7 +284,8 @@ def test_nothing_is_replaced(ground: Path, capsys: pytest.CaptureFixture[str]) -
     assert degrade(ground, "pairs") == 0
     before = files(ground / "pairs")
     assert degrade(ground, "pairs", "--seed", "9") == 2
-    assert "the same physics, channels and seed" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "the same physics, channels and seed, to go on with, got pairs of other seed" in error
     assert files(ground / "pairs") == before
     assert (
         main(
@@ -405,9 +408,15 @@ def test_known_parameters_need_no_files(kernels: Path) -> None:
     pairs = kernels / "pairs"
     assert main(["check-physics", str(pairs)]) == 0
     weights = small_weights(kernels / "w.safetensors")
+    network, info = load_weights(weights)
+    head = (pairs / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[0]
+    carried = {"name": "kern", "physics": json.loads(head)["physics"]}
+    save_weights(weights, network.state_dict(), dataclasses.replace(info, recipe=carried))
     of = ("--degraded", pairs / "degraded", "--clean", pairs / "clean", "--theta", pairs / "theta")
-    by = ("--physics", pairs / "manifest.jsonl", "--weights", weights, "--device", "cpu")
-    assert main(["evaluate", *map(str, (*of, *by, "--output", kernels / "measured"))]) == 0
+    by = ("--weights", weights, "--device", "cpu", "--output")
+    assert main(["evaluate", *map(str, (*of, *by, kernels / "one"))]) == 0
+    manifest = ("--physics", pairs / "manifest.jsonl")
+    assert main(["evaluate", *map(str, (*of, *manifest, *by, kernels / "two"))]) == 0
 
 
 def test_a_manifest_says_where_its_files_must_be(
@@ -435,7 +444,7 @@ def test_pairs_of_other_kernels_are_not_gone_on_with(
     assert degrade(kernels, "pairs", physics="kern.yaml") == 0
     np.save(kernels / "kern" / "1.npy", np.ones((3, 3)))
     assert degrade(kernels, "pairs", physics="kern.yaml") == 2
-    assert "the same physics" in capsys.readouterr().err
+    assert "got pairs of other files that the physics names" in capsys.readouterr().err
     assert files(kernels / "pairs") == before
 
 

@@ -253,11 +253,11 @@ def _done(output: Path, head: Head, stems: Collection[str]) -> dict[str, Record]
             got="one that holds something else" if output.is_dir() else "a file",
         )
     there, records = read_manifest(output / MANIFEST)
-    if there.decides != head.decides:
+    if unlike := [what for what in head.decides if there.decides[what] != head.decides[what]]:
         raise UsageError(
             f"output '{output}'",
             expected="pairs of the same physics, channels and seed, to go on with",
-            got="others",
+            got=f"pairs of other {', '.join(unlike)}",
             remedy="Name another folder.",
         )
     others = [name for name in records if name not in stems]

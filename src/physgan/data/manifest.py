@@ -58,9 +58,16 @@ class Head(BaseModel):
     cpu: str
 
     @property
-    def decides(self) -> tuple[object, ...]:
-        """What two manifests must share for their pairs to be one set."""
-        return (self.physics, self.channels, self.seed, self.depth, self.code, self.files)
+    def decides(self) -> dict[str, object]:
+        """What two manifests must share for their pairs to be one set, in people's words."""
+        return {
+            "physics": self.physics,
+            "channels": self.channels,
+            "seed": self.seed,
+            "reading of depth": self.depth,
+            "foreign code": self.code,
+            "files that the physics names": self.files,
+        }
 
     @property
     def versions(self) -> dict[str, str]:

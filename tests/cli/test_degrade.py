@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 import torch
 import yaml
 
@@ -18,6 +20,8 @@ from physgan.data.theta import load_theta
 from physgan.images.read import read_8bit
 from physgan.recipes.build import build_degradation
 from physgan.recipes.load import load_recipe
+from physgan.weights.file import load_weights, save_weights
+from tests.restore.small import small_weights
 from tests.training.tiny import draw_pictures, write_picture, write_recipe
 
 
@@ -114,6 +118,29 @@ def test_a_run_that_was_killed_goes_on(ground: Path) -> None:
     assert degrade(ground, "killed") == 0
     assert files(ground / "killed") == files(ground / "whole")
     assert (ground / "killed" / "degraded" / "000.png").stat().st_mtime_ns == before
+
+
+def test_a_run_that_was_killed_twice_goes_on(ground: Path) -> None:
+    """Each time while the line of a pair was written, in the middle of a letter of its name."""
+    for path in sorted((ground / "clear").iterdir()):
+        path.rename(path.with_stem(f"{path.stem}\u2028\u00f6"))
+    physics = foreign(
+        ground,
+        "import pathlib; stop = pathlib.Path(__file__).with_name('stop')\n"
+        "        if stop.exists() and x.shape[-1] == int(stop.read_text()):\n"
+        "            raise KeyboardInterrupt\n"
+        "        return x * 0.5",
+    )
+    assert degrade(ground, "whole", physics=physics) == 0
+    manifest = ground / "killed" / "manifest.jsonl"
+    for width in (44, 46):
+        (ground / "stop").write_text(str(width), encoding="utf-8")
+        assert degrade(ground, "killed", physics=physics) == 130
+        content = manifest.read_bytes()
+        manifest.write_bytes(content[: content.rindex("\u00f6".encode()) + 1])
+    (ground / "stop").unlink()
+    assert degrade(ground, "killed", physics=physics) == 0
+    assert files(ground / "killed") == files(ground / "whole")
 
 
 def test_a_bad_picture_costs_no_other(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,7 +284,8 @@ def test_nothing_is_replaced(ground: Path, capsys: pytest.CaptureFixture[str]) -
     assert degrade(ground, "pairs") == 0
     before = files(ground / "pairs")
     assert degrade(ground, "pairs", "--seed", "9") == 2
-    assert "the same physics, channels and seed" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "the same physics, channels and seed, to go on with, got pairs of other seed" in error
     assert files(ground / "pairs") == before
     assert (
         main(
@@ -292,6 +320,132 @@ def test_a_broken_manifest(ground: Path, capsys: pytest.CaptureFixture[str], con
     err = capsys.readouterr().err
     assert "one that `physgan degrade` wrote" in err
     assert err.count("\n") == 1
+
+
+# ---------------------------------------------------------------- what of a folder may stay
+
+
+def changed(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
+    return {name for name in before | after if before.get(name) != after.get(name)}
+
+
+def test_another_picture_of_a_name_is_degraded_anew(ground: Path) -> None:
+    assert degrade(ground, "pairs") == 0
+    before = files(ground / "pairs")
+    write_picture(ground / "clear" / "001.png", torch.rand(3, 41, 42))
+    assert degrade(ground, "pairs") == 0
+    assert degrade(ground, "anew") == 0
+    after = files(ground / "pairs")
+    assert after == files(ground / "anew")
+    pair = {f"{part}/001" for part in ("clean", "degraded", "theta")}
+    assert {name.partition(".")[0] for name in changed(before, after)} == {"manifest", *pair} - {
+        "theta/001"  # which depends on seed and name alone
+    }
+
+
+@pytest.mark.parametrize("part", ["clean/002.png", "degraded/002.png", "theta/002.safetensors"])
+def test_a_pair_that_was_damaged_is_made_anew(ground: Path, part: str) -> None:
+    assert degrade(ground, "pairs") == 0
+    before = files(ground / "pairs")
+    (ground / "pairs" / part).write_bytes(before[part][: len(before[part]) // 2])
+    assert degrade(ground, "pairs") == 0
+    assert files(ground / "pairs") == before
+    shutil.copyfile(
+        ground / "pairs" / "degraded" / "003.png", ground / "pairs" / "degraded/002.png"
+    )
+    (ground / "clear" / "002.png").unlink()  # so that it cannot be made anew
+    assert degrade(ground, "pairs") == 0
+    names = (ground / "pairs" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[1:]
+    assert [json.loads(line)["name"] for line in names] == ["000", "001", "003"]
+
+
+def test_a_picture_that_can_no_longer_be_read_is_not_done(ground: Path) -> None:
+    assert degrade(ground, "pairs") == 0
+    (ground / "clear" / "001.png").write_bytes(b"")
+    assert degrade(ground, "pairs") == 1
+    assert '"001"' not in (ground / "pairs" / "manifest.jsonl").read_text(encoding="utf-8")
+
+
+def test_pairs_of_other_versions_are_made_anew(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert degrade(ground, "pairs") == 0
+    before = files(ground / "pairs")
+    manifest = ground / "pairs" / "manifest.jsonl"
+    head, *lines = manifest.read_text(encoding="utf-8").splitlines(keepends=True)
+    head = json.dumps(json.loads(head) | {"torch": "1.0"}) + "\n"
+    manifest.write_text(head + "".join(lines), encoding="utf-8")
+    (ground / "clear" / "003.png").rename(ground / "003.png")
+    assert degrade(ground, "pairs") == 2
+    assert "to make them anew (torch 1.0 then" in (error := capsys.readouterr().err)
+    assert "got 1 pairs without, such as '003'" in error
+    (ground / "003.png").rename(ground / "clear" / "003.png")
+    old = (ground / "pairs" / "degraded" / "000.png").stat().st_mtime_ns
+    assert degrade(ground, "pairs") == 0
+    assert "all pairs are made anew: torch 1.0 then" in capsys.readouterr().err
+    assert files(ground / "pairs") == before
+    assert (ground / "pairs" / "degraded" / "000.png").stat().st_mtime_ns > old
+
+
+# ---------------------------------------------------------------- physics with files of its own
+
+
+@pytest.fixture
+def kernels(ground: Path) -> Path:
+    raw = yaml.safe_load((ground / "tiny.yaml").read_text(encoding="utf-8"))
+    sampler = {"name": "measured", "arguments": {"path": str(ground / "kern")}}
+    raw["physics"]["stages"]["blur"]["sampler"] = sampler
+    (ground / "kern.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    (ground / "kern").mkdir()
+    for seed in range(2):
+        np.save(ground / "kern" / f"{seed}.npy", np.random.default_rng(seed).random((5, 5)))
+    return ground
+
+
+def test_known_parameters_need_no_files(kernels: Path) -> None:
+    assert degrade(kernels, "pairs", physics="kern.yaml") == 0
+    (kernels / "kern").rename(kernels / "elsewhere")
+    pairs = kernels / "pairs"
+    assert main(["check-physics", str(pairs)]) == 0
+    weights = small_weights(kernels / "w.safetensors")
+    network, info = load_weights(weights)
+    head = (pairs / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[0]
+    carried = {"name": "kern", "physics": json.loads(head)["physics"]}
+    save_weights(weights, network.state_dict(), dataclasses.replace(info, recipe=carried))
+    of = ("--degraded", pairs / "degraded", "--clean", pairs / "clean", "--theta", pairs / "theta")
+    by = ("--weights", weights, "--device", "cpu", "--output")
+    assert main(["evaluate", *map(str, (*of, *by, kernels / "one"))]) == 0
+    manifest = ("--physics", pairs / "manifest.jsonl")
+    assert main(["evaluate", *map(str, (*of, *manifest, *by, kernels / "two"))]) == 0
+
+
+def test_a_manifest_says_where_its_files_must_be(
+    kernels: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert degrade(kernels, "pairs", physics="kern.yaml") == 0
+    assert str(kernels) not in (kernels / "pairs" / "manifest.jsonl").read_text(encoding="utf-8")
+    assert degrade(kernels, "again", physics="pairs/manifest.jsonl") == 2
+    assert "run this where 'kern' lies, or name the recipe" in capsys.readouterr().err
+    monkeypatch.chdir(kernels)
+    assert degrade(kernels, "again", physics="pairs/manifest.jsonl") == 0
+    assert files(kernels / "again") == files(kernels / "pairs")
+    np.save(kernels / "kern" / "1.npy", np.ones((3, 3)))
+    assert degrade(kernels, "third", physics="pairs/manifest.jsonl") == 2
+    assert "'kern' in the folder where this is run, as it was" in capsys.readouterr().err
+    assert not (kernels / "third").exists()
+
+
+def test_pairs_of_other_kernels_are_not_gone_on_with(
+    kernels: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert degrade(kernels, "pairs", physics="kern.yaml") == 0
+    before = files(kernels / "pairs")
+    (kernels / "kern" / ".hidden").write_text("of the system", encoding="utf-8")
+    assert degrade(kernels, "pairs", physics="kern.yaml") == 0
+    np.save(kernels / "kern" / "1.npy", np.ones((3, 3)))
+    assert degrade(kernels, "pairs", physics="kern.yaml") == 2
+    assert "got pairs of other files that the physics names" in capsys.readouterr().err
+    assert files(kernels / "pairs") == before
 
 
 # ---------------------------------------------------------------- depth that was measured
@@ -340,6 +494,95 @@ def test_a_picture_without_a_map_costs_no_other_its_pair(
         "002",
         "003",
     }
+
+
+def test_other_depth_under_a_name_makes_its_pair_anew(scenes: Path) -> None:
+    more = ("--depth", str(scenes / "maps"))
+    assert degrade(scenes, "pairs", *more, physics="haze.yaml") == 0
+    before = files(scenes / "pairs")
+    assert degrade(scenes, "pairs", *more, physics="haze.yaml") == 0
+    assert files(scenes / "pairs") == before
+    values = np.load(scenes / "maps" / "002.npy")
+    np.save(scenes / "maps" / "002.npy", values[::-1])
+    assert degrade(scenes, "pairs", *more, physics="haze.yaml") == 0
+    new = {"degraded/002.png", "theta/002.safetensors", "manifest.jsonl"}
+    assert changed(before, files(scenes / "pairs")) == new
+
+
+def test_the_variable_and_what_was_not_measured(
+    scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in sorted((scenes / "maps").iterdir()):
+        values = np.load(path)
+        planted = values.copy()
+        planted[3:5, 3:5] = 99.0
+        scipy.io.savemat(path.with_suffix(".mat"), {"near": 1 / values, "far": planted})
+        path.unlink()
+    more = ("--depth", str(scenes / "maps"))
+    assert degrade(scenes, "pairs", *more, physics="haze.yaml") == 1
+    assert "--depth-variable NAME" in capsys.readouterr().err
+    named = ("--depth-variable", "far", "--depth-invalid", "99")
+    assert degrade(scenes, "pairs", *more, *named, physics="haze.yaml") == 2  # read otherwise
+    assert degrade(scenes, "named", *more, *named, physics="haze.yaml") == 0
+    depth = load_theta(scenes / "named" / "theta" / "000.safetensors")["haze"]["depth"]
+    assert float(depth[0, 0, 3, 3]) < 1
+    assert float(depth.mean()) > 0.3
+    assert degrade(scenes, "again", *more, physics="named/manifest.jsonl") == 0
+    assert files(scenes / "again") == files(scenes / "named")
+    for value in ("nan", "inf"):
+        wrong = ("--depth-invalid", value)
+        assert degrade(scenes, "other", *more, *wrong, physics="haze.yaml") == 2
+        assert "--depth-invalid: expected a finite number" in capsys.readouterr().err
+    assert degrade(scenes, "other", "--depth-variable", "far", physics="haze.yaml") == 2
+    assert "--depth-variable: expected --depth FOLDER" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "depth", [{}, {"kind": "depth"}, {"kind": "height", "placed": "scaled"}, {"placed": 3}, "depth"]
+)
+def test_a_manifest_with_broken_depth(
+    scenes: Path, capsys: pytest.CaptureFixture[str], depth: object
+) -> None:
+    more = ("--depth", str(scenes / "maps"))
+    assert degrade(scenes, "pairs", *more, physics="haze.yaml") == 0
+    manifest = scenes / "pairs" / "manifest.jsonl"
+    head = json.loads(manifest.read_text(encoding="utf-8").splitlines()[0]) | {"depth": depth}
+    manifest.write_text(json.dumps(head) + "\n", encoding="utf-8")
+    assert degrade(scenes, "again", *more, physics="pairs/manifest.jsonl") == 1
+    assert "one that `physgan degrade` wrote" in capsys.readouterr().err
+
+
+def halved_before_haze(scenes: Path, *, haze_first: bool) -> str:
+    raw = yaml.safe_load((scenes / "haze.yaml").read_text(encoding="utf-8"))
+    stages = raw["physics"]["stages"]
+    half = {"operator": {"name": "bicubic", "arguments": {"scale": 2}}, "sampler": "nothing"}
+    both = {**stages, "half": half} if haze_first else {"half": half, **stages}
+    raw["physics"]["stages"] = both
+    (scenes / "both.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
+    return "both.yaml"
+
+
+def test_depth_of_another_size_than_haze_sees_is_one_early_error(
+    scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--depth", str(scenes / "maps"))
+    assert (
+        degrade(scenes, "pairs", *more, physics=halved_before_haze(scenes, haze_first=False)) == 2
+    )
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (scenes / "pairs").exists()
+
+
+def test_the_clean_pictures_make_the_same_pairs_again_with_their_depth(scenes: Path) -> None:
+    write_picture(scenes / "clear" / "odd.png", torch.rand(3, 31, 41))
+    np.save(scenes / "maps" / "odd.npy", np.random.default_rng(9).random((62, 82)) + 0.1)
+    more = ("--depth", str(scenes / "maps"))
+    physics = halved_before_haze(scenes, haze_first=True)
+    assert degrade(scenes, "pairs", *more, physics=physics) == 0
+    argv = [str(scenes / "pairs" / "clean"), *more, "--output", str(scenes / "again")]
+    manifest = ["--physics", str(scenes / "pairs" / "manifest.jsonl")]
+    assert main(["degrade", *argv, *manifest]) == 0
+    assert files(scenes / "again") == files(scenes / "pairs")
 
 
 def test_depth_that_nothing_takes_or_that_is_not_there(

@@ -29,11 +29,16 @@ class MemoryPictures:
 
 @dataclass
 class MemoryScenes(MemoryPictures):
-    """Pictures whose depth is their first channel."""
+    """Pictures whose depth is their first channel, see `depth_of`."""
 
     def depth(self, index: int, size: tuple[int, int] | None = None) -> Tensor:
-        depth = self.pictures[index][:1] / 255
+        depth = depth_of(self.pictures[index][:1])
         return depth if size is None else F.interpolate(depth[None], size, mode="nearest")[0]
+
+
+def depth_of(channel: Tensor) -> Tensor:
+    """Bytes as depth in (0, 1]."""
+    return (channel.float() + 1) / 256
 
 
 def picture(h: int, w: int, *, channels: int = 3, seed: int = 0) -> Tensor:

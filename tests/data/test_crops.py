@@ -1,17 +1,30 @@
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from physgan.data.crops import CropStream, ahead, centre_crop, fitted, packed_crops, turned
+from physgan.data.crops import (
+    Crops,
+    CropStream,
+    ahead,
+    centre_crop,
+    fitted,
+    packed_crops,
+    read_fitted,
+    turned,
+)
+from physgan.data.depth import depth_map
 from physgan.errors import ImageError
-from tests.data.sets import MemoryPictures, MemoryScenes, picture
+from tests.data.sets import MemoryPictures, MemoryScenes, depth_of, picture
 
 sides = st.integers(1, 40)
 
@@ -198,9 +211,9 @@ def test_measured_maps_are_cut_and_turned_with_their_pictures(augment: str) -> N
     for step in range(8):
         x, known = crops(step)
         assert list(known) == ["depth"]
-        assert torch.equal(known["depth"], x[:, :1] / 255)
+        assert torch.equal(known["depth"], depth_of(x[:, :1]))
     middle, maps = centre_crop(scenes, 1, 5, "crop")
-    assert torch.equal(maps["depth"], middle[:1] / 255)
+    assert torch.equal(maps["depth"], depth_of(middle[:1]))
 
 
 def test_measured_maps_are_resized_with_their_pictures() -> None:
@@ -208,7 +221,67 @@ def test_measured_maps_are_resized_with_their_pictures() -> None:
     for size, fit in ((12, "crop"), (4, "resize")):
         x, known = stream(MemoryScenes([flat]), size=size, fit=fit)(0)
         assert known["depth"].shape == (3, 1, size, size)
-        assert torch.allclose(known["depth"], x[:, :1] / 255)
+        assert torch.allclose(known["depth"], depth_of(x[:, :1]))
+
+
+@dataclass
+class CentredScenes(MemoryPictures):
+    """Pictures with maps that have a margin more, of pixels of the same size."""
+
+    maps: Sequence[Tensor] = ()
+
+    def depth(self, index: int, size: tuple[int, int] | None = None) -> Tensor:
+        return depth_map(self.maps[index], size=size, placed="centred")
+
+
+@pytest.mark.parametrize(("size", "fit"), [(48, "crop"), (12, "crop"), (24, "resize")])
+def test_centred_maps_stay_on_their_pictures_when_both_are_resized(
+    size: int, fit: Literal["crop", "resize"]
+) -> None:
+    i, j = torch.meshgrid(torch.arange(28.0), torch.arange(40.0), indexing="ij")
+    values = 20 + 2 * i + 4 * j
+    one = values[2:26, 5:35].to(torch.uint8).expand(3, -1, -1)
+    scenes = CentredScenes([one], maps=[values])
+    batches = [stream(scenes, size=size, fit=fit)(0)]
+    x, maps = centre_crop(scenes, 0, size, fit)
+    batches.append(Crops(x[None], {"depth": maps["depth"][None]}))
+    for batch in batches:
+        inner = (..., slice(3, -3), slice(3, -3))  # a ramp ends at its edges
+        off = batch.known["depth"][inner] - batch.x[:, :1][inner] / int(one.max())
+        assert float(off.abs().max()) < 0.01
+
+
+@given(h=sides, w=sides, size=st.integers(1, 24), fit=st.sampled_from(["crop", "resize"]))
+def test_resized_maps_stay_within_what_was_measured(
+    h: int, w: int, size: int, fit: Literal["crop", "resize"]
+) -> None:
+    one = picture(h, w, channels=1)
+    _, known = read_fitted(MemoryScenes([one]), 0, size, fit)
+    depth = depth_of(one)
+    assert known["depth"].min() >= depth.min()
+    assert known["depth"].max() <= depth.max()
+
+
+@pytest.mark.parametrize(
+    ("depth", "got"),
+    [
+        (torch.ones(1, 6, 8), r"shape \(1, 6, 8\)"),
+        (torch.ones(6, 9), r"shape \(6, 9\)"),
+        (torch.full((1, 6, 9), 2.0), "from 2 to 2"),
+        (torch.zeros(1, 6, 9), "from 0 to 0"),
+        (torch.full((1, 6, 9), torch.nan), "from nan to nan"),
+        (torch.ones(1, 6, 9).double(), "float64"),
+        (np.ones((1, 6, 9), dtype=np.float32), "ndarray"),
+    ],
+)
+def test_depth_of_a_foreign_set_is_looked_at(depth: Tensor, got: str) -> None:
+    class Foreign(MemoryScenes):
+        def depth(self, index: int, size: tuple[int, int] | None = None) -> Tensor:
+            return depth
+
+    scenes = Foreign([picture(6, 9)] * 3)
+    with pytest.raises(ImageError, match=rf"depth of picture 2 of the set.*{got}"):
+        read_fitted(scenes, 2, 4, "crop")
 
 
 def test_pictures_alone_have_no_maps() -> None:

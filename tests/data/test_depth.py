@@ -140,6 +140,33 @@ def test_what_was_not_measured_is_filled(kind: Literal["depth", "disparity"], ba
     assert torch.allclose(mended, whole, atol=0.005)
 
 
+@pytest.mark.parametrize("kind", ["depth", "disparity"])
+@pytest.mark.parametrize("bad", [1e300, -1e300, 1e-60, 1e-40, 3.4e38, 1e38])
+def test_numbers_beyond_single_precision_are_not_measured(
+    kind: Literal["depth", "disparity"], bad: float
+) -> None:
+    i, j = torch.meshgrid(torch.arange(40.0), torch.arange(50.0), indexing="ij")
+    values = (100 + i + 0.5 * j).double()
+    planted = torch.where(disc(40, 50, 8), bad, values)
+    whole = depth_map(values, kind=kind)
+    assert torch.allclose(depth_map(planted, kind=kind), whole, atol=0.005)
+    with pytest.raises(ShapeError, match=r"measured.*got none"):
+        depth_map(torch.full((3, 3), bad, dtype=torch.float64), kind=kind)
+
+
+@given(
+    exponents=st.lists(st.floats(-50, 50), min_size=12, max_size=12),
+    kind=st.sampled_from(["depth", "disparity"]),
+)
+def test_depth_is_above_0_and_at_most_1(
+    exponents: list[float], kind: Literal["depth", "disparity"]
+) -> None:
+    values = 10 ** torch.tensor(exponents, dtype=torch.float64).reshape(3, 4)
+    values[0, 0] = 1
+    depth = depth_map(values, kind=kind, size=(7, 9))
+    assert bool(((depth > 0) & (depth <= 1)).all())
+
+
 @pytest.mark.parametrize("size", [(40, 50), (80, 100), (83, 99), (20, 25), (13, 31)])
 def test_holes_do_not_mix_into_other_sizes(size: tuple[int, int]) -> None:
     values = torch.full((40, 50), 7.0)
@@ -325,6 +352,19 @@ def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([[{}]], dtype=object), allow_pickle=True)
     with pytest.raises(ImageError, match="pickle"):
         read_depth(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("placed", ["scaled", "centred"])
+def test_a_map_that_lies_across_its_picture(
+    tmp_path: Path, placed: Literal["scaled", "centred"]
+) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, numbers(48, 40).numpy())
+    with pytest.raises(ImageError, match=r"a\.npy.*40×48 \(height, width\), got 48×40, across it"):
+        read_depth(path, size=(40, 48), placed=placed)
+    # Its own way round, of another field, and where the picture could be either.
+    for size in ((48, 40), (96, 80), (60, 40), (200, 100), (50, 50), (40, 41), (41, 42)):
+        assert read_depth(path, size=size, placed=placed).shape == (1, *size)
 
 
 # ---------------------------------------------------------------- real maps

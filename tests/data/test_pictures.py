@@ -76,6 +76,33 @@ def test_hold_out(counts: list[int], share: float, seed: int) -> None:
     assert [origins.index(origin) for origin in held_origins] == list(held)
 
 
+@given(count=st.integers(0, 5), bad=st.sets(st.integers(0, 11), max_size=6), seed=st.integers(0, 9))
+def test_what_cannot_be_read_is_not_held_out(count: int, bad: set[int], seed: int) -> None:
+    origins = [index // 2 for index in range(24)]
+    pictures = MemoryPictures([picture(1, 1)] * 24, origins)
+    asked: list[int] = []
+
+    def readable(index: int) -> bool:
+        asked.append(index)
+        return origins[index] not in bad
+
+    kept, held = hold_out(pictures, count, seed=seed, readable=readable)
+    assert len(held) == count
+    assert bad.isdisjoint(origins[i] for i in held)
+    assert sorted({origins[i] for i in kept} | {origins[i] for i in held}) == list(range(12))
+    assert {origins[i] for i in kept}.isdisjoint(origins[i] for i in held)
+    # Those that would be held out stay so, and no more are looked at than are needed.
+    _, wanted = hold_out(pictures, count, seed=seed)
+    assert {i for i in wanted if origins[i] not in bad} <= set(held)
+    assert sum(origins[i] not in bad for i in asked) == count
+
+
+def test_too_few_that_can_be_read_to_hold_out() -> None:
+    pictures = MemoryPictures([picture(1, 1)] * 5)
+    with pytest.raises(ImageError, match=r"3 that can be read.*got 2.*--data\.hold_out"):
+        hold_out(pictures, 3, seed=0, readable=lambda index: index < 2)
+
+
 def test_hold_out_depends_on_its_seed() -> None:
     pictures = MemoryPictures([picture(1, 1)] * 30)
     assert len({tuple(hold_out(pictures, 5, seed=seed)[1]) for seed in range(10)}) == 10

@@ -1,7 +1,9 @@
 """Pictures with depth: NYU's one large file, Make3D's two folders, and any two folders."""
 
 import functools
+import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image
 
 from physgan.data.depth import depth_map
 from physgan.data.pictures import hold_out
-from physgan.data.scenes import NYU, depth_files, make3d
+from physgan.data.scenes import NYU, depth_beside, depth_files, make3d
 from physgan.errors import ImageError
 from tests.data.files import DATA, near, save
 from tests.data.test_mat import save_73
@@ -142,12 +144,74 @@ def test_depth_files(tmp_path: Path, suffix: str) -> None:
         invalid=7,
     )
     assert torch.equal(scenes.depth(0, (20, 30)), wanted)
-    assert opened().identity() == scenes.identity()
     (tmp_path / "maps" / f"a{suffix}").unlink()
     with pytest.raises(ImageError, match="1 without a depth map, such as 'a'"):
         opened()
     with pytest.raises(ImageError, match=r"folder of depth maps .*nothing of that name"):
         depth_files(tmp_path / "rgb", tmp_path / "gone")
+
+
+def two_folders(folder: Path, *maps: str) -> Path:
+    """A picture `a.png` and maps of some names."""
+    save(folder / "rgb" / "a.png", 20, 30)
+    for name in maps:
+        path = folder / "maps" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".npy":
+            np.save(path, np.random.default_rng(0).random((20, 30)))
+        else:
+            save(path, 20, 30, channels=1)
+    return folder
+
+
+def test_what_a_set_is_tells_of_its_maps(tmp_path: Path) -> None:
+    def identity(folder: Path, **how: object) -> str:
+        return depth_files(folder / "rgb", folder / "maps", **how).identity()  # type: ignore[arg-type]
+
+    one = two_folders(tmp_path / "one", "a.npy")
+    told = identity(one)
+    assert identity(two_folders(tmp_path / "moved" / "further", "a.npy")) == told
+    others = [
+        identity(two_folders(tmp_path / "png", "a.png")),
+        identity(one, kind="disparity"),
+        identity(one, placed="centred"),
+        identity(one, invalid=3.0),
+        identity(one, variable="x"),
+    ]
+    assert len({told, *others}) == 6
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_maps_of_every_ending_are_found_and_hidden_ones_are_not(
+    tmp_path: Path, beside: bool
+) -> None:
+    def read(folder: Path) -> torch.Tensor:
+        if beside:
+            return depth_beside(folder / "maps")(folder / "rgb" / "a.png", (20, 30))
+        return depth_files(folder / "rgb", folder / "maps").depth(0, (20, 30))
+
+    hidden = two_folders(tmp_path / "hidden", "a.png", ".a.npy", ".trash/a.npy", "._a.png")
+    assert read(hidden).shape == (1, 20, 30)
+    both = two_folders(tmp_path / "both", "a.png", "a.npy")
+    with pytest.raises(ImageError, match=r"one file of each name and part, got 'a\.npy' and"):
+        read(both)
+    mixed = two_folders(tmp_path / "mixed", "a.png", "b.npy")
+    save(mixed / "rgb" / "b.png", 20, 30)
+    assert read(mixed).shape == (1, 20, 30)
+    two_folders(tmp_path / "none", ".a.npy")
+    with pytest.raises(ImageError, match=r"files ending in .*\.mat, \.npy.*got none"):
+        read(tmp_path / "none")
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_maps_are_found_however_names_are_spelt(
+    tmp_path: Path, forms: tuple[Literal["NFC", "NFD"], Literal["NFC", "NFD"]]
+) -> None:
+    of_picture, of_map = (unicodedata.normalize(form, "größe") for form in forms)
+    two_folders(tmp_path, f"{of_map}.npy")
+    path = (tmp_path / "rgb" / "a.png").rename(tmp_path / "rgb" / f"{of_picture}.png")
+    assert len(depth_files(tmp_path / "rgb", tmp_path / "maps")) == 1
+    assert depth_beside(tmp_path / "maps")(path, (20, 30)).shape == (1, 20, 30)
 
 
 @pytest.mark.skipif(not MIDDLEBURY.is_dir(), reason=f"no stereo scenes in {MIDDLEBURY}")

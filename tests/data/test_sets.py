@@ -79,6 +79,9 @@ def test_celeba_says_what_is_missing(tmp_path: Path) -> None:
     write_text(tmp_path / "list_eval_partition.txt", "000001.jpg 0\n")
     with pytest.raises(ImageError, match="a list that names files, got an empty one"):
         celeba(tmp_path, split="test")
+    (tmp_path / "list_eval_partition.txt").write_bytes("000001.jpg 0 größer\n".encode("latin-1"))
+    with pytest.raises(ImageError, match=r"list_eval_partition\.txt': expected a list as UTF-8"):
+        celeba(tmp_path)
     with pytest.raises(ImageError, match="nothing of that name"):
         celeba(tmp_path / "gone")
 

@@ -73,6 +73,24 @@ def test_a_picture_that_is_damaged_is_named(ground: Path) -> None:
             pictures.read(index)
 
 
+def test_hidden_members_are_no_pictures(ground: Path) -> None:
+    content = (ground / "pictures" / "000.png").read_bytes()
+    hidden = dict.fromkeys((".x.png", "._a.png", "._000.png", ".trash/b.png"), b"not a picture")
+    pictures = open_pictures(archive(ground / "one.tar", {**hidden, "./a.png": content}))
+    assert len(pictures) == 1
+    assert torch.equal(pictures.read(0), read_8bit(ground / "pictures" / "000.png"))
+    with pytest.raises(ImageError, match="got none"):
+        open_pictures(archive(ground / "none.tar", hidden))
+
+
+def test_an_archive_that_has_gone(ground: Path) -> None:
+    path = archive(ground / "one.tar", {"a.png": b"x"})
+    pictures = open_pictures(path)
+    path.unlink()
+    with pytest.raises(ImageError, match=r"one\.tar/a\.png.*No such file"):
+        pictures.read(0)
+
+
 def test_archives_that_are_none(ground: Path) -> None:
     (ground / "no.tar").write_bytes(b"x" * 2000)
     content = (ground / "shards" / "set-00000.tar").read_bytes()

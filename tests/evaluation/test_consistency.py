@@ -166,7 +166,7 @@ def test_what_the_command_refuses(ground: Path, capsys: pytest.CaptureFixture[st
         (lambda t: t.pop("blur"), "parameters of the stage 'blur'"),
     ],
 )
-def test_theta_that_cannot_be_is_refused(
+def test_theta_that_cannot_be_costs_its_own_pair(
     ground: Path,
     capsys: pytest.CaptureFixture[str],
     change: Callable[[dict[str, dict[str, Tensor]]], object],
@@ -177,6 +177,18 @@ def test_theta_that_cannot_be_is_refused(
     save_theta(ground / "theta" / "b.safetensors", theta)
     assert evaluate(ground, "--physics", str(ground / "tiny.yaml")) == 1
     error = capsys.readouterr().err
+    assert "physgan: 'b' is left out: " in error
     assert told in error
     assert "got" in error
+    lines = (ground / "e" / "per_image.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["name"] for line in lines] == ["a"]
+
+
+def test_theta_of_another_physics_leaves_nothing(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(ground, "--physics", "dehaze") == 1
+    *named, last = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[1] for line in named] == [" 'a' is left out", " 'b' is left out"]
+    assert "at least one, got none" in last
     assert not (ground / "e").exists()

@@ -447,8 +447,19 @@ def test_the_command_reads_only_the_pairs_it_looks_at(
 ) -> None:
     (ground / "pairs" / "clean" / "001.png").write_bytes(b"no picture")
     assert main(["check-physics", str(ground / "pairs"), "--pairs-at-most", "2"]) == 0
+    capsys.readouterr()
+    assert main(["check-physics", str(ground / "pairs"), "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert "a pair is left out: picture file" in err
+    assert "001.png" in err
+    told = json.loads(out)
+    assert (told["pairs"], told["failed"], told["verdict"]) == (2, 1, "explains")
+    (ground / "pairs" / "theta" / "000.safetensors").write_bytes(b"no theta")
+    (ground / "pairs" / "degraded" / "002.png").write_bytes(b"no picture")
     assert main(["check-physics", str(ground / "pairs")]) == 1
-    assert "001.png" in capsys.readouterr().err
+    *named, last = capsys.readouterr().err.splitlines()
+    assert all(part in line for part, line in zip(("000.", "001.", "002."), named, strict=True))
+    assert "at least one, got none" in last
 
 
 def test_the_command_tells_of_shifts_and_of_what_nothing_explains(

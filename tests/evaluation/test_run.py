@@ -68,8 +68,9 @@ def ground(tmp_path: Path) -> Path:
 
 def evaluate(ground: Path, *more: str) -> int:
     folders = ["--degraded", str(ground / "y"), "--clean", str(ground / "x")]
-    output = ["--output", str(ground / "e"), "--device", "cpu"]
-    return main(["evaluate", *folders, *output, "--weights", str(ground / "w.safetensors"), *more])
+    output = ["--output", str(ground / "e")] if "--output" not in more else []
+    weights = ["--weights", str(ground / "w.safetensors"), "--device", "cpu"]
+    return main(["evaluate", *folders, *output, *weights, *more])
 
 
 def test_the_command_leaves_records_and_summary(
@@ -94,6 +95,34 @@ def test_wrong_usage(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (ground / "x" / "p1.png").unlink()
     assert evaluate(ground) == 1
     assert "p1" in capsys.readouterr().err
+
+
+def test_what_cannot_be_measured_costs_no_other(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(ground, "--output", str(ground / "whole")) == 0
+    for name in ("large", "small"):
+        write_picture(ground / "y" / f"{name}.png", torch.rand(3, 20, 24))
+    write_picture(ground / "x" / "large.png", torch.rand(3, 40, 48))
+    write_picture(ground / "x" / "small.png", torch.rand(3, 20, 24))
+    (ground / "y" / "p0.png").write_bytes(b"no picture")
+    for place in ("x", "y"):  # too small for SSIM
+        write_picture(ground / place / "small.png", torch.rand(3, 4, 4))
+    capsys.readouterr()
+    assert evaluate(ground, "--json") == 1
+    out, err = capsys.readouterr()
+    for name in ("p0", "large", "small"):
+        assert f"physgan: '{name}' is left out: " in err
+    summary = json.loads(out)
+    assert (summary["n"], summary["failed"]) == (2, 3)
+    records = []
+    for folder in ("whole", "e"):
+        text = (ground / folder / "per_image.jsonl").read_text(encoding="utf-8")
+        records.append([json.loads(line) | {"seconds": 0} for line in text.splitlines()])
+    assert records[1] == records[0][1:]
+    assert summary["psnr"] == pytest.approx(sum(r["psnr"] for r in records[1]) / 2)
+    assert evaluate(ground, "--overwrite") == 1
+    assert "2 images, 3 left out" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(shutil.which("tesseract") is None, reason="tesseract is not installed")

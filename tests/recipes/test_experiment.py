@@ -18,7 +18,7 @@ from physgan import load_recipe, load_weights, train_recipe
 from physgan.errors import ImageError, RecipeError, TrainingError, WeightsError
 from physgan.networks import UNet
 from physgan.recipes.build import build_generator
-from physgan.recipes.experiment import CARD, LOG, RECIPE, START, WEIGHTS, _curve
+from physgan.recipes.experiment import CARD, LOG, RECIPE, START, WEIGHTS, _curve, _pictures
 from physgan.weights.file import save_weights
 from tests.training.tiny import draw_pictures, records, write_picture, write_recipe
 
@@ -75,6 +75,24 @@ def test_a_generator_of_another_size_is_refused(ground: Path) -> None:
     )
     with pytest.raises(RecipeError, match=r"\(1, 3, 32, 32\) from .* got \(1, 3, 30, 30\)"):
         carry_out(ground, f"--generator='{ground / 'shrinking.py'}:Shrinking'")
+
+
+def test_the_next_is_held_out_for_a_picture_that_cannot_be_read(
+    ground: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = load_recipe(ground / "tiny.yaml", [f"--data.train={ground / 'pictures'}"])
+    stream, held = _pictures(recipe)
+    first = held[0][0]
+    (ground / "pictures" / f"{int(first):03d}.png").write_bytes(b"no picture")
+    again, others = _pictures(recipe)
+    assert f"{int(first):03d}.png" in caplog.text
+    assert "passed over: picture file" in caplog.text
+    names = {name for name, *_ in others}
+    assert first not in names
+    assert held[1][0] in names
+    assert len(names) == 2
+    assert len(again.indices) == len(stream.indices)
+    assert names.isdisjoint(f"{index:06d}" for index in again.indices)
 
 
 def test_haze_takes_the_depth_that_was_measured(

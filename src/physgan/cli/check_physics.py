@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import tyro
 
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
     from physgan.evaluation.physics import Finding, Report
     from physgan.types import ChainTheta
 
+    Reading: TypeAlias = Callable[[], tuple[Pair, ChainTheta]]
+
 
 @dataclass
 class Arguments:
     """Check how well a physics explains pairs, and which convention explains them best.
 
     Tried are kernels mirrored, turned and transposed, shifts of up to 4 pixels, boundaries, physics
-    in linear light, and airlight and transmission of other ranges.
+    in linear light, and airlight and transmission of other ranges. A pair that cannot be read is
+    named and left out.
     """
 
     pairs: Annotated[Path, tyro.conf.Positional]
@@ -56,13 +60,23 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             )
         physics = str(folder / MANIFEST)
     spec, channels = physics_from(physics)
-    degradation = build_degradation(spec)
+    degradation = build_degradation(spec, samplers=False)
     if any(folder.glob("*.mat")):
-        chosen, thetas = _of_levin(folder, most, list(spec.stages))
+        reading = _of_levin(folder, most, list(spec.stages))
     else:
-        chosen, thetas = _of_folders(folder, most, channels)
+        reading = _of_folders(folder, most, channels)
+    pairs, thetas = [], []
+    for read in reading:
+        try:
+            pair, theta = read()
+        except PhysganError as error:
+            _tell(f"physgan: a pair is left out: {error}")
+            continue
+        pairs.append(pair)
+        thetas.append(theta)
+    failed = len(reading) - len(pairs)
     try:
-        report = check_physics(chosen, thetas, degradation, progress=_tell)
+        report = check_physics(pairs, thetas, degradation, progress=_tell)
     except PhysganError:
         raise
     except Exception as error:  # whatever foreign code does
@@ -72,31 +86,33 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             got=f"{type(error).__name__}: {error}{place_of(error)}",
         ) from error
     if arguments.json:
-        print(json.dumps(_record(report)))
+        print(json.dumps(_record(report) | {"failed": failed}))
     else:
         _show(report)
-    return 0
+    return 1 if failed else 0
 
 
 def _tell(what: str) -> None:
     print(what, file=sys.stderr, flush=True)
 
 
-def _of_folders(folder: Path, most: int, channels: int) -> tuple[list[Pair], list[ChainTheta]]:
+def _of_folders(folder: Path, most: int, channels: int) -> list[Reading]:
     """Pairs and parameters as `physgan degrade` lays them down."""
     from physgan.data.maker import CLEAN, DEGRADED, THETA
     from physgan.data.pairs import list_pairs, read_pair
-    from physgan.data.theta import load_thetas
+    from physgan.data.theta import load_theta, theta_files
 
     files = list_pairs(folder / DEGRADED, folder / CLEAN)
     chosen = files[:: -(-len(files) // most)]
-    thetas = load_thetas(folder / THETA, [name for name, _, _ in chosen])
-    return [read_pair(*pair, channels=channels) for pair in chosen], [*thetas]
+    thetas = theta_files(folder / THETA, [name for name, _, _ in chosen])
+
+    def read(name: str, degraded: Path, clean: Path) -> tuple[Pair, ChainTheta]:
+        return read_pair(name, degraded, clean, channels=channels), load_theta(thetas[name])
+
+    return [partial(read, *pair) for pair in chosen]
 
 
-def _of_levin(
-    folder: Path, most: int, stages: Sequence[str]
-) -> tuple[list[Pair], list[ChainTheta]]:
+def _of_levin(folder: Path, most: int, stages: Sequence[str]) -> list[Reading]:
     """Pairs of MATLAB files with their kernels as they are stored."""
     from physgan.data.sets import Levin
     from physgan.errors import UsageError
@@ -108,9 +124,11 @@ def _of_levin(
             got=", ".join(stages),
         )
     stored = Levin(folder)
-    places = range(0, len(stored), -(-len(stored) // most))
-    thetas = [{stages[0]: {"kernel": stored.stored_kernel(place)[None]}} for place in places]
-    return [stored.read(place) for place in places], [*thetas]
+
+    def read(place: int) -> tuple[Pair, ChainTheta]:
+        return stored.read(place), {stages[0]: {"kernel": stored.stored_kernel(place)[None]}}
+
+    return [partial(read, place) for place in range(0, len(stored), -(-len(stored) // most))]
 
 
 def _record(report: Report) -> dict[str, Any]:

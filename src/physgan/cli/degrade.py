@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,7 +15,7 @@ import tyro
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from physgan.data.manifest import Head, Record
+    from physgan.data.manifest import DepthReading, Head, Record
     from physgan.data.pictures import Size
     from physgan.physics.compose import Degradation
     from physgan.recipes.schema import Physics
@@ -33,7 +34,8 @@ class Arguments:
     """Recipe whose physics degrades them, or the manifest of pairs to make again."""
     output: Path
     """Folder of the pairs: clean, degraded, theta, manifest.jsonl. One that holds pairs of the same
-    physics and seed is gone on with."""
+    physics and seed is gone on with: pairs of the same pictures stay, unless physgan, torch or the
+    processor were others."""
     seed: int | None = None
     """Decides what is drawn; 0, or that of the manifest, where it is left out."""
     depth: Path | None = None
@@ -44,13 +46,19 @@ class Arguments:
     depth_placed: Literal["scaled", "centred"] | None = None
     """How a map of another size lies on its picture; scaled, or what the manifest says, where it is
     left out."""
+    depth_variable: str | None = None
+    """Name of the map in .mat files; the only one of two dimensions, or what the manifest says,
+    where it is left out."""
+    depth_invalid: float | None = None
+    """A number in the maps that stands for what was not measured, besides 0; none, or what the
+    manifest says, where it is left out."""
     json: bool = False
     """Print the outcome as one line of JSON."""
 
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
-    from physgan.data.maker import make_pairs
+    from physgan.data.maker import check_stems, make_pairs
     from physgan.data.manifest import (
         MANIFEST,
         append_record,
@@ -66,32 +74,41 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     if arguments.seed is not None and not 0 <= arguments.seed < 2**32:
         raise UsageError("--seed", expected="0 to 2^32 - 1", got=str(arguments.seed))
     head, physics, before = _wanted(arguments)
-    done = _done(arguments.output, head)
     place = arguments.pictures
     paths = [place] if place.is_file() else list_images(place)
+    check_stems(paths)
+    done = _done(arguments.output, head, {path.stem for path in paths})
     degradation = build_degradation(physics)
     maps = _maps(arguments.depth, head, degradation)
-    try_physics(degradation, crop=64 * degradation.operator.scale, channels=head.channels)
-    left = [path for path in paths if path.stem not in done]
+    try_physics(
+        degradation,
+        crop=64 * degradation.operator.scale,
+        channels=head.channels,
+        known=() if head.depth is None else ("depth",),
+    )
+    # Before the first line is added: the last of a run that was killed may be cut short.
+    write_manifest(arguments.output, head, done.values())
     made, failed = dict(done), 0
-    for outcome in make_pairs(
-        left,
+    outcomes = make_pairs(
+        paths,
         degradation,
         arguments.output,
         seed=head.seed,
         channels=head.channels,
         measured=maps,
-    ):
-        if not (arguments.output / MANIFEST).exists():
-            write_manifest(arguments.output, head, [])
+        done=done,
+    )
+    for number, outcome in enumerate(outcomes, start=1):
         if outcome.error is not None:
             failed += 1
+            made.pop(outcome.source.stem, None)  # of what the picture was before
             print(f"physgan: {outcome.error}", file=sys.stderr, flush=True)
         elif outcome.record is not None:
-            append_record(arguments.output, outcome.record)
-            made[outcome.record.name] = outcome.record
-            progress = f"[{len(made) + failed}/{len(paths)}] {outcome.record.name}"
-            print(progress, file=sys.stderr, flush=True)
+            name = outcome.record.name
+            if outcome.record != made.get(name):
+                append_record(arguments.output, outcome.record)
+                made[name] = outcome.record
+            print(f"[{number}/{len(paths)}] {name}", file=sys.stderr, flush=True)
     write_manifest(arguments.output, head, made.values())
     unlike = differences(before, made) if before else []
     result = {
@@ -103,12 +120,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     print(json.dumps(result) if arguments.json else f"{arguments.output}: {len(made)} pairs")
     if unlike:
         told, _ = read_manifest(Path(arguments.physics))
-        versions = [
-            f"{name} {getattr(told, name)} then, {getattr(head, name)} now"
-            for name in ("physgan", "torch", "cpu")
-            if getattr(told, name) != getattr(head, name)
-        ]
-        why = "; ".join([*unlike, *versions])
+        why = "; ".join([*unlike, *_otherwise(told, head)])
         print(f"physgan: not the pairs of the manifest: {why}.", file=sys.stderr)
     return 1 if failed or unlike else 0
 
@@ -119,7 +131,7 @@ def _wanted(arguments: Arguments) -> tuple[Head, Physics, dict[str, Record]]:
 
     from physgan import __version__
     from physgan.data.manifest import Head, read_manifest
-    from physgan.recipes.build import foreign_code
+    from physgan.recipes.build import foreign_code, physics_files
     from physgan.recipes.load import load_recipe, physics_from, published
 
     physics, channels = physics_from(arguments.physics)
@@ -131,7 +143,9 @@ def _wanted(arguments: Arguments) -> tuple[Head, Physics, dict[str, Record]]:
     if Path(arguments.physics).suffix == ".jsonl":
         head, records = read_manifest(Path(arguments.physics))
         before = head.depth
-        head = head.model_copy(update={"depth": _read_as(arguments, head.depth)})
+        files = _files(physics, head, arguments.physics)
+        depth = _read_as(arguments, head.depth)
+        head = head.model_copy(update={"depth": depth, "files": files})
         if head.depth != before:
             records = {}
         if arguments.seed in (None, head.seed):
@@ -145,31 +159,60 @@ def _wanted(arguments: Arguments) -> tuple[Head, Physics, dict[str, Record]]:
         seed=arguments.seed or 0,
         depth=_read_as(arguments, None),
         code=foreign_code(recipe.physics),
+        files=physics_files(physics),
         **here,
     )
     return head, physics, {}
 
 
-def _read_as(arguments: Arguments, before: dict[str, str] | None) -> dict[str, str] | None:
+def _files(physics: Physics, told: Head, source: str) -> str:
+    """What tells the files that the physics of a manifest names, if they are those of then."""
+    from physgan.errors import RecipeError
+    from physgan.recipes.build import physics_files, physics_paths
+
+    missing = [str(path) for path in physics_paths(physics) if not path.exists()]
+    files = "" if missing else physics_files(physics)
+    # A manifest of before these were told does not say what they were.
+    if missing or told.files not in ("", files):
+        name = missing[0] if missing else str(physics_paths(physics)[0])
+        raise RecipeError(
+            f"files that the physics of '{source}' names",
+            expected=f"'{name}' in the folder where this is run, as it was",
+            got="nothing of that name" if missing else "other contents",
+            remedy=f"A manifest keeps no places: run this where '{name}' lies, or name the recipe.",
+        )
+    return files
+
+
+def _read_as(arguments: Arguments, before: DepthReading | None) -> DepthReading | None:
     """How depth is read: as told, else as before."""
+    from physgan.data.manifest import DepthReading
     from physgan.errors import UsageError
 
-    if arguments.depth is None:
-        for option, value in (
-            ("--depth-kind", arguments.depth_kind),
-            ("--depth-placed", arguments.depth_placed),
-            ("depth of the manifest", before),
-        ):
-            if value is not None:
-                raise UsageError(
-                    option, expected="--depth FOLDER, with the maps to read", got="no such folder"
-                )
-        return None
-    kept = before or {"kind": "depth", "placed": "scaled"}
-    return {
-        "kind": arguments.depth_kind or kept["kind"],
-        "placed": arguments.depth_placed or kept["placed"],
+    told = {
+        "kind": arguments.depth_kind,
+        "placed": arguments.depth_placed,
+        "variable": arguments.depth_variable,
+        "invalid": arguments.depth_invalid,
     }
+    told = {name: value for name, value in told.items() if value is not None}
+    if arguments.depth is None:
+        options = [f"--depth-{name}" for name in told]
+        if options or before is not None:
+            raise UsageError(
+                (options or ["depth of the manifest"])[0],
+                expected="--depth FOLDER, with the maps to read",
+                got="no such folder",
+            )
+        return None
+    if arguments.depth_invalid is not None and not math.isfinite(arguments.depth_invalid):
+        raise UsageError(
+            "--depth-invalid",
+            expected="a finite number; others are never taken for measured",
+            got=str(arguments.depth_invalid),
+        )
+    kept = before or DepthReading(kind="depth", placed="scaled")
+    return DepthReading.model_validate(kept.model_dump() | told)
 
 
 def _maps(
@@ -187,13 +230,17 @@ def _maps(
             expected="a physics with depth, such as that of dehaze",
             got=f"stages {', '.join(degradation.samplers)}, of which none takes it",
         )
-    read = depth_beside(folder, **head.depth)  # type: ignore[arg-type]
+    read = depth_beside(folder, **head.depth.model_dump())
     return lambda path, size: {"depth": read(path, size)}
 
 
-def _done(output: Path, head: Head) -> dict[str, Record]:
-    """The pairs that an earlier run has left whole in the folder."""
-    from physgan.data.maker import CLEAN, DEGRADED, THETA
+def _done(output: Path, head: Head, stems: Collection[str]) -> dict[str, Record]:
+    """The pairs that an earlier run has left in the folder, and that may stay there.
+
+    Those of `stems` are made anew where their pictures have changed; of others the files must
+    stand. Where versions are others, all are made anew: a manifest tells one version.
+    """
+    from physgan.data.maker import stand
     from physgan.data.manifest import MANIFEST, read_manifest
     from physgan.errors import UsageError
 
@@ -206,17 +253,34 @@ def _done(output: Path, head: Head) -> dict[str, Record]:
             got="one that holds something else" if output.is_dir() else "a file",
         )
     there, records = read_manifest(output / MANIFEST)
-    if there.decides != head.decides:
+    if unlike := [what for what in head.decides if there.decides[what] != head.decides[what]]:
         raise UsageError(
             f"output '{output}'",
             expected="pairs of the same physics, channels and seed, to go on with",
-            got="others",
+            got=f"pairs of other {', '.join(unlike)}",
             remedy="Name another folder.",
         )
-    return {
-        name: record
-        for name, record in records.items()
-        if (output / CLEAN / f"{name}.png").is_file()
-        and (output / DEGRADED / f"{name}.png").is_file()
-        and (output / THETA / f"{name}.safetensors").is_file()
-    }
+    others = [name for name in records if name not in stems]
+    if there.versions != head.versions:
+        versions = "; ".join(_otherwise(there, head))
+        if others:
+            raise UsageError(
+                f"output '{output}'",
+                expected=f"the pictures of all its pairs, to make them anew ({versions})",
+                got=f"{len(others)} pairs without, such as '{others[0]}'",
+                remedy="Name another folder.",
+            )
+        if records:
+            print(f"physgan: all pairs are made anew: {versions}.", file=sys.stderr, flush=True)
+        return {}
+    fallen = {n for n in others if not stand(output, records[n], channels=head.channels)}
+    return {name: record for name, record in records.items() if name not in fallen}
+
+
+def _otherwise(then: Head, now: Head) -> list[str]:
+    """Which versions of two manifests differ, a clause for each."""
+    return [
+        f"{name} {version} then, {now.versions[name]} now"
+        for name, version in then.versions.items()
+        if version != now.versions[name]
+    ]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from physgan.cli.weights import chosen_weights
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Arguments:
-    """Measure a restorer on pairs: degraded pictures, and the clean ones of the same names."""
+    """Measure a restorer on pairs: degraded pictures, and the clean ones of the same names.
+
+    A pair that cannot be read or measured is named and left out of the means.
+    """
 
     degraded: Path
     """Folder of observations."""
@@ -51,12 +54,12 @@ class Arguments:
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
-    from physgan.errors import UsageError
+    from physgan.errors import PhysganError, UsageError
 
     source = chosen_weights(arguments.task, arguments.weights)
     if arguments.physics is not None and arguments.theta is None:
         raise UsageError("--physics", expected="--theta FOLDER beside it", got="none")
-    from physgan.evaluation.run import SUMMARY, evaluate_pairs, summarise, write_evaluation
+    from physgan.evaluation.run import SUMMARY, evaluate_pair, summarise, write_evaluation
 
     if (arguments.output / SUMMARY).exists() and not arguments.overwrite:
         raise UsageError(
@@ -65,7 +68,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             got="one that holds one",
             remedy="Replace it with --overwrite, or name another folder.",
         )
-    from physgan.data.pairs import read_pairs
+    from physgan.data.pairs import list_pairs, read_pair
     from physgan.evaluation.reading import require_tesseract, text_error
     from physgan.metrics.protocol import protocol
     from physgan.restore.restorer import Restorer
@@ -73,33 +76,40 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     if arguments.text:
         require_tesseract()
     restorer = Restorer.from_pretrained(source, device=arguments.device)
-    pairs = read_pairs(arguments.degraded, arguments.clean, channels=restorer.fn.channels)
+    pairs = list_pairs(arguments.degraded, arguments.clean)
     how = protocol(arguments.protocol, scale=restorer.fn.scale)
-    consistent = None
+    explaining = None
     if arguments.theta is not None:
-        names = [pair.name for pair in pairs]
-        consistent = _consistency(arguments.theta, names, arguments.physics, restorer.info)
-    records = []
-    for record in evaluate_pairs(
-        restorer.fn,
-        pairs,
-        how,
-        text_error=text_error if arguments.text else None,
-        consistent=consistent,
-    ):
+        names = [name for name, _, _ in pairs]
+        explaining = _explaining(arguments.theta, names, arguments.physics, restorer.info)
+    records: list[dict[str, Any]] = []
+    for number, (name, degraded, clean) in enumerate(pairs, start=1):
+        try:
+            # First, since theta that cannot be is found sooner than a picture is restored.
+            consistent = explaining(name) if explaining is not None else None
+            record = evaluate_pair(
+                restorer.fn,
+                read_pair(name, degraded, clean, channels=restorer.fn.channels),
+                how,
+                text_error=text_error if arguments.text else None,
+                consistent=consistent,
+            )
+        except PhysganError as error:
+            print(f"physgan: '{name}' is left out: {error}", file=sys.stderr, flush=True)
+            continue
         records.append(record)
         gain = record["psnr"] - record["input_psnr"]
         print(
-            f"[{len(records)}/{len(pairs)}] {record['name']}: "
-            f"{record['psnr']:.2f} dB ({gain:+.2f})",
+            f"[{number}/{len(pairs)}] {name}: {record['psnr']:.2f} dB ({gain:+.2f})",
             file=sys.stderr,
             flush=True,
         )
-    summary = summarise(records, how)
+    failed = len(pairs) - len(records)
+    summary = {**summarise(records, how), "failed": failed}
     write_evaluation(arguments.output, records, summary)
     if arguments.json:
         print(json.dumps(summary))
-        return 0
+        return 1 if failed else 0
     rows = [
         ("", "input", "restored"),
         ("PSNR", "input_psnr", "psnr"),
@@ -107,7 +117,8 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     ]
     if arguments.text:
         rows.append(("text error", "input_text_error", "text_error"))
-    print(f"{summary['n']} images, protocol {arguments.protocol}")
+    without = f", {failed} left out" if failed else ""
+    print(f"{summary['n']} images{without}, protocol {arguments.protocol}")
     for title, before, after in rows:
         cells = [f"{summary[key]:.4f}" if key in summary else key for key in (before, after)]
         print(f"{title:10} {cells[0]:>10} {cells[1]:>10}")
@@ -121,25 +132,27 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             f"{'residual':10} {summary['residual']:>21.5f}   (the clear pictures: "
             f"{summary['clean_residual']:.5f})"
         )
-    return 0
+    return 1 if failed else 0
 
 
-def _consistency(
+def _explaining(
     folder: Path, names: Sequence[str], physics: str | None, info: WeightsInfo | None
-) -> Callable[[str, Tensor, Tensor], dict[str, float]]:
-    """What compares an image with an observation by the physics and by theta of its name."""
+) -> Callable[[str], Callable[[Tensor, Tensor], dict[str, float]]]:
+    """Given the name of a pair, what compares an image with its observation by theta."""
     from torch import Generator
 
-    from physgan.data.theta import load_thetas
+    from physgan.data.theta import load_theta, theta_files
     from physgan.errors import ThetaError
     from physgan.evaluation.consistency import consistency
     from physgan.recipes.build import build_degradation
     from physgan.recipes.load import physics_from, physics_of
 
     spec = physics_of(info and info.recipe) if physics is None else physics_from(physics)[0]
-    degradation = build_degradation(spec)
-    thetas = dict(zip(names, load_thetas(folder, names), strict=True))
-    for name, theta in thetas.items():
+    degradation = build_degradation(spec, samplers=False)
+    files = theta_files(folder, names)
+
+    def explaining(name: str) -> Callable[[Tensor, Tensor], dict[str, float]]:
+        theta = load_theta(files[name])
         try:
             degradation.check(theta)
         except ThetaError as error:
@@ -150,8 +163,9 @@ def _consistency(
                 remedy=f"{error.remedy} What fits is found by: physgan check-physics.".strip(),
             ) from None
 
-    def consistent(name: str, x: Tensor, y: Tensor) -> dict[str, float]:
-        generator = Generator().manual_seed(0)
-        return consistency(x, y, degradation, thetas[name], generator=generator)
+        def consistent(x: Tensor, y: Tensor) -> dict[str, float]:
+            return consistency(x, y, degradation, theta, generator=Generator().manual_seed(0))
 
-    return consistent
+        return consistent
+
+    return explaining

@@ -112,14 +112,20 @@ class CropStream:
 def read_fitted(
     pictures: Pictures, index: int, size: int, fit: Fit
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """A picture of a set that is `fitted`, and of the same size the maps measured with it.
+    """A picture of a set that is `fitted`, and the maps measured with it, fitted alike.
+
+    Maps are asked for at the picture's own size, since how they lie on it may be known in its
+    pixels alone.
 
     Raises:
         ImageError: it cannot be read.
     """
-    picture = fitted(pictures.read(index), size, fit)
+    picture = pictures.read(index)
     height, width = picture.shape[-2:]
-    return picture, measured(pictures, index, (height, width))
+    maps = measured(pictures, index, (height, width))
+    target = _target(height, width, size, fit)
+    known = {name: _fitted_map(values, target) for name, values in maps.items()}
+    return fitted(picture, size, fit), known
 
 
 def stacked(known: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -130,17 +136,32 @@ def stacked(known: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 def fitted(picture: Tensor, size: int, fit: Fit) -> Tensor:
     """A uint8 picture C×H×W made large enough for a crop, or brought to size×size as a whole."""
     h, w = picture.shape[-2:]
-    if fit == "resize":
-        target = (size, size)
-    else:
-        factor = max(1.0, size / min(h, w))
-        target = (max(size, round(h * factor)), max(size, round(w * factor)))
+    target = _target(h, w, size, fit)
     if target == (h, w):
         return picture
     resized = F.interpolate(
         picture[None].float(), target, mode="bicubic", align_corners=False, antialias=True
     )
     return resized[0].round().clamp(0, 255).to(torch.uint8)
+
+
+def _target(h: int, w: int, size: int, fit: Fit) -> tuple[int, int]:
+    """Height and width of a fitted picture that is H×W."""
+    if fit == "resize":
+        return size, size
+    factor = max(1.0, size / min(h, w))
+    return max(size, round(h * factor)), max(size, round(w * factor))
+
+
+def _fitted_map(values: Tensor, target: tuple[int, int]) -> Tensor:
+    """A floating map *×H×W at another size, none of it beyond what was measured."""
+    if values.shape[-2:] == target:
+        return values
+    # Not bicubic as pictures are: that overshoots where depth jumps.
+    resized = F.interpolate(
+        values[None], target, mode="bilinear", align_corners=False, antialias=True
+    )
+    return resized[0].clamp(values.min(), values.max())
 
 
 def turned(picture: Tensor, turn: int) -> Tensor:

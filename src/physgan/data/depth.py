@@ -7,6 +7,8 @@ is filled from its surroundings first, so that it never mixes into what was meas
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
@@ -25,6 +27,13 @@ Placed: TypeAlias = Literal["scaled", "centred"]
 # Of a thousand pixels one may be wrong. A stereo map of three such pixels in a million would
 # otherwise put all the rest of its scene into the nearest eighth (Middlebury's Books).
 _OUTLIERS = 1000
+
+# Smaller numbers, and greater ones than its inverse, were not measured: their inverses and sums
+# leave the range of single precision.
+_LEAST = 1e-37
+
+# How much more a map's sides must look like its picture's the other way round, to be refused.
+_ACROSS = 1.1
 
 # Relaxations of a hole on every level; more change nothing that could be seen.
 _SWEEPS = 16
@@ -47,18 +56,26 @@ def read_depth(
         size: height and width of the picture that the map belongs to; None for the map's own.
         kind: what the numbers are; see `depth_map`.
         placed: how the map lies on the picture; see `depth_map`.
-        invalid: a number that stands for "not measured", besides 0, those below it, NaN and inf.
+        invalid: a number that stands for "not measured", besides 0, those below it, NaN, inf and
+            what is beyond 1e37.
         variable: which one of a `.mat` file; may be left out where only one has two dimensions.
 
     Returns:
         Depth, float32 1×H×W in (0, 1], 1 the farthest; see `depth_map`.
 
     Raises:
-        ImageError: the file cannot be read, is no map, or has no valid pixel; or the library that
-            reads it is not installed.
+        ImageError: the file cannot be read, is no map, has no valid pixel, or lies across its
+            picture, high where that is wide; or the library that reads it is not installed.
         UsageError: no such kind, or no such placing.
     """
     values = _numbers(path, variable)
+    if size is not None and values.ndim == 2 and _across(values.shape, size):
+        raise ImageError(
+            f"depth map '{path}'",
+            expected=f"one that lies as its picture, which is {size[0]}×{size[1]} (height, width)",
+            got=f"{values.shape[0]}×{values.shape[1]}, across it",
+            remedy="Turn it by a quarter. Pictures are read upright, as their Exif tells.",
+        )
     try:
         return depth_map(values, size=size, kind=kind, placed=placed, invalid=invalid)
     except ShapeError as error:
@@ -97,7 +114,8 @@ def depth_map(
         float32 1×H×W.
 
     Raises:
-        ShapeError: `values` is not H×W, or holds no valid number.
+        ShapeError: `values` is not H×W, or holds no valid number. Valid are those from 1e-37 to
+            1e37 that are not `invalid`.
         UsageError: no such kind, or no such placing.
     """
     for what, given, known in (("kind", kind, Kind), ("placing", placed, Placed)):
@@ -110,8 +128,8 @@ def depth_map(
             )
     if values.ndim != 2 or not values.numel():
         raise ShapeError("depth map", expected="H×W numbers", got=f"shape {tuple(values.shape)}")
-    values = values.double()
-    valid = values.isfinite() & (values > 0)
+    values = values.float()  # first: what it makes of a number decides whether that is one
+    valid = (values >= _LEAST) & (values <= 1 / _LEAST)
     if invalid is not None:
         # Not exactly: files of 32 bits hold it rounded.
         valid &= ~values.isclose(values.new_tensor(invalid), rtol=1e-6, atol=0)
@@ -119,7 +137,6 @@ def depth_map(
         raise ShapeError(
             "depth map", expected="a pixel that was measured, above 0 and finite", got="none"
         )
-    values = values.float()
     size = size or (values.shape[0], values.shape[1])
     if placed == "centred":
         (top, bottom), (left, right) = (
@@ -143,7 +160,7 @@ def depth_map(
     depth = 1 / values if kind == "disparity" else values
     count = depth.numel()
     greatest = depth.flatten().kthvalue(count - count // _OUTLIERS).values
-    return (depth / greatest).clamp(max=1)[None]
+    return (depth / greatest).clamp(torch.finfo(depth.dtype).tiny, 1)[None]
 
 
 def filled(values: Tensor, valid: Tensor) -> Tensor:
@@ -218,6 +235,14 @@ def _numbers(path: Path, variable: str | None) -> Tensor:
     return torch.from_numpy(array.astype(np.float64))
 
 
+def _across(shape: Sequence[int], size: tuple[int, int]) -> bool:
+    """Whether sides are clearly nearer to a picture's the other way round than to its own."""
+    if not all((*shape, *size)):
+        return False
+    own, of_picture = math.log(shape[0] / shape[1]), math.log(size[0] / size[1])
+    return abs(own - of_picture) > abs(own + of_picture) + math.log(_ACROSS)
+
+
 def _no_numbers(path: Path, got: str) -> ImageError:
     return ImageError(
         f"depth map '{path}'", expected="an array of real numbers as numpy.save writes it", got=got
@@ -232,6 +257,6 @@ def _only_map(path: Path) -> str:
             f"depth map '{path}'",
             expected="one variable of two dimensions",
             got=", ".join(maps) if maps else "none",
-            remedy="Name it: variable='NAME'.",
+            remedy="Name it: variable='NAME', or for degrade --depth-variable NAME.",
         )
     return maps[0]

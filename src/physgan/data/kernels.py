@@ -14,6 +14,7 @@ from torch import Tensor
 from physgan.data.mat import mat_shapes, read_mat
 from physgan.errors import ImageError, PhysganError
 from physgan.images.picture import read_picture
+from physgan.images.read import list_files
 from physgan.physics.kernels import DrawnKernels, centred_kernel, pad_kernels
 
 VARIABLES: Final = ("f", "k", "kernel")
@@ -78,18 +79,12 @@ def _files(path: Path) -> list[Path]:
         if path.suffix.lower() not in _READERS:
             raise ImageError(f"kernel file '{path}'", expected=f"one of {kinds}", got=path.name)
         return [path]
-    found = [
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in _READERS
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and file.is_file()
-    ]
+    found = list_files(path, _READERS)
     if not found:
         raise ImageError(
             f"kernels in '{path}'", expected=f"files ending in {kinds}", got="none of them"
         )
-    return sorted(found, key=lambda file: file.relative_to(path).as_posix())
+    return found
 
 
 def _png(path: Path) -> list[Tensor]:

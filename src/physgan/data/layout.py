@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -86,14 +87,16 @@ def partners(
 def by_name(
     title: str, paths: Iterable[Path], pattern: str, *, root: Path, remedy: str = ""
 ) -> dict[str, Path]:
-    """Files whose stem fits a pattern, by the pattern's only group.
+    """Files whose stem fits a pattern, by the pattern's only group, however names are spelt (NFC).
 
     Raises:
         ImageError: two files of one name.
     """
     found: dict[str, Path] = {}
     for path in paths:
-        if fits := re.fullmatch(pattern, path.stem, re.IGNORECASE):
+        # Archives of some systems hold letters and their accents apart.
+        stem = unicodedata.normalize("NFC", path.stem)
+        if fits := re.fullmatch(pattern, stem, re.IGNORECASE):
             name = fits[1]
             if name in found:
                 two = (found[name].relative_to(root), path.relative_to(root))

@@ -17,6 +17,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Generator, Tensor
@@ -24,8 +25,8 @@ from torch import Generator, Tensor
 from physgan.data.manifest import Record
 from physgan.data.pictures import Size
 from physgan.data.synthesis import Batch, synthesise
-from physgan.data.theta import save_theta
-from physgan.errors import ImageError, PhysganError
+from physgan.data.theta import load_theta, save_theta
+from physgan.errors import ImageError, PhysganError, ThetaError
 from physgan.images.read import read_8bit
 from physgan.images.write import write_8bit
 from physgan.metrics.quantise import to_levels
@@ -33,6 +34,9 @@ from physgan.physics.compose import Degradation
 from physgan.types import Theta
 
 CLEAN, DEGRADED, THETA = "clean", "degraded", "theta"
+
+NOTHING_DONE: Mapping[str, Record] = MappingProxyType({})
+"""Of a folder that holds no pairs yet."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ def make_pairs(
     seed: int,
     channels: int = 3,
     measured: Callable[[Path, Size], Mapping[str, Tensor]] = lambda path, size: {},
+    done: Mapping[str, Record] = NOTHING_DONE,
 ) -> Iterator[Made]:
     """Degrades picture files one by one into a folder of pairs.
 
@@ -63,8 +68,10 @@ def make_pairs(
         output: the folder; `clean`, `degraded` and `theta` are made in it.
         seed: decides what is drawn.
         channels: 1 for grey, 3 for colour.
-        measured: given a file and the height and width of its picture, the maps *×H×W that were
-            measured with it, by the parameter whose draw they replace.
+        measured: given a file and the height and width of its picture as it is cut, the maps *×H×W
+            that were measured with it, by the parameter whose draw they replace.
+        done: pairs by name that the folder holds, made by the same physics and seed. One stays as
+            it is if it is of the same picture and the same maps, and its files `stand`.
 
     Yields:
         For each picture its record, or its fault; a fault costs no other picture its pair.
@@ -82,11 +89,31 @@ def make_pairs(
         ) from None
     for path in paths:
         try:
-            picture = read_8bit(path, channels=channels)
+            picture = _cut(path, read_8bit(path, channels=channels), degradation.operator.scale)
             maps = measured(path, (picture.shape[-2], picture.shape[-1]))
-            yield Made(path, _make(path, picture, maps, degradation, output, seed=seed))
+            there = done.get(path.stem)
+            if (
+                there is None
+                or not _is_of(there, path, picture, maps)
+                or not stand(output, there, channels=channels)
+            ):
+                there = _make(path, picture, maps, degradation, output, seed=seed)
+            yield Made(path, there)
         except PhysganError as error:
             yield Made(path, error=error)
+
+
+def stand(output: Path, record: Record, *, channels: int) -> bool:
+    """Whether the files of a pair are whole, and the pictures those that its record tells of."""
+    try:
+        load_theta(output / THETA / f"{record.name}.safetensors")
+        for part, digest in ((CLEAN, record.clean_sha256), (DEGRADED, record.degraded_sha256)):
+            path = output / part / f"{record.name}.png"
+            if _digest(read_8bit(path, channels=channels)) != digest:
+                return False
+    except (ImageError, ThetaError):
+        return False
+    return True
 
 
 def seed_of(seed: int, name: str) -> int:
@@ -109,6 +136,24 @@ def check_stems(paths: Sequence[Path]) -> None:
         first[path.stem] = path
 
 
+def _cut(path: Path, picture: Tensor, scale: int) -> Tensor:
+    """A picture cut to multiples of the scale."""
+    height, width = (side - side % scale for side in picture.shape[-2:])
+    if not (height and width):
+        raise ImageError(
+            f"picture '{path}'",
+            expected=f"at least {scale}×{scale} pixels, the physics' scale",
+            got="×".join(str(side) for side in picture.shape[-2:]),
+        )
+    return picture[:, :height, :width].contiguous()
+
+
+def _is_of(record: Record, path: Path, picture: Tensor, maps: Mapping[str, Tensor]) -> bool:
+    """Whether a pair was made of this picture and of these maps."""
+    told = (record.source, record.clean_sha256, record.measured_sha256)
+    return told == (path.name, _digest(picture), _digests(maps))
+
+
 def _make(
     path: Path,
     picture: Tensor,
@@ -118,16 +163,7 @@ def _make(
     *,
     seed: int,
 ) -> Record:
-    scale = degradation.operator.scale
-    height, width = (side - side % scale for side in picture.shape[-2:])
-    if not (height and width):
-        raise ImageError(
-            f"picture '{path}'",
-            expected=f"at least {scale}×{scale} pixels, the physics' scale",
-            got="×".join(str(side) for side in picture.shape[-2:]),
-        )
-    picture = picture[:, :height, :width].contiguous()
-    known = {parameter: values[None, :, :height, :width] for parameter, values in maps.items()}
+    known = {parameter: values[None] for parameter, values in maps.items()}
     name = path.stem
     batch = _degraded(path, picture, known, degradation, seed_of(seed, name))
     observation = to_levels(batch.y[0])
@@ -137,10 +173,11 @@ def _make(
     return Record(
         name=name,
         source=path.name,
-        size=(height, width),
+        size=(picture.shape[-2], picture.shape[-1]),
         observed_size=(observation.shape[-2], observation.shape[-1]),
         clean_sha256=_digest(picture),
         degraded_sha256=_digest(observation),
+        measured_sha256=_digests(maps),
     )
 
 
@@ -168,5 +205,9 @@ def _degraded(
     return batch
 
 
-def _digest(picture: Tensor) -> str:
-    return hashlib.sha256(picture.contiguous().numpy().tobytes()).hexdigest()
+def _digest(values: Tensor) -> str:
+    return hashlib.sha256(values.contiguous().numpy().tobytes()).hexdigest()
+
+
+def _digests(maps: Mapping[str, Tensor]) -> dict[str, str]:
+    return {parameter: _digest(values) for parameter, values in maps.items()}

@@ -7,12 +7,24 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from physgan.data.depth import Kind, Placed
 from physgan.errors import ImageError
 from physgan.files import write_text
 
 MANIFEST = "manifest.jsonl"
+
+
+class DepthReading(BaseModel):
+    """How depth maps are read; see `physgan.data.depth.read_depth`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    kind: Kind
+    placed: Placed
+    variable: str | None = None
+    invalid: float | None = None
 
 
 class Head(BaseModel):
@@ -23,8 +35,10 @@ class Head(BaseModel):
         physics: its physics as plain data; of foreign code, the names of the files alone.
         channels: of the pictures.
         seed: decides what was drawn.
-        depth: how depth that was measured was read (`kind`, `placed`); none where it was drawn.
+        depth: how depth that was measured was read; none where it was drawn.
         code: changes with the files of foreign code; empty where there is none.
+        files: changes with the files that the physics names, such as those of measured kernels;
+            empty where it names none.
         physgan: version of the package.
         torch: version of torch.
         cpu: what the processor can do, on which the last bits of sums depend.
@@ -36,20 +50,37 @@ class Head(BaseModel):
     physics: dict[str, Any]
     channels: int
     seed: int
-    depth: dict[str, str] | None = None
+    depth: DepthReading | None = None
     code: str
+    files: str = ""
     physgan: str
     torch: str
     cpu: str
 
     @property
-    def decides(self) -> tuple[object, ...]:
-        """What two manifests must share for their pairs to be one set."""
-        return (self.physics, self.channels, self.seed, self.depth, self.code)
+    def decides(self) -> dict[str, object]:
+        """What two manifests must share for their pairs to be one set, in people's words."""
+        return {
+            "physics": self.physics,
+            "channels": self.channels,
+            "seed": self.seed,
+            "reading of depth": self.depth,
+            "foreign code": self.code,
+            "files that the physics names": self.files,
+        }
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """On what the last bits of pairs depend besides."""
+        return {"physgan": self.physgan, "torch": self.torch, "cpu": self.cpu}
 
 
 class Record(BaseModel):
-    """The line of a pair: name, name of the file it came from, sizes, SHA-256 of the pixels."""
+    """The line of a pair: name, name of the file it came from, sizes, SHA-256 of the pixels.
+
+    `measured_sha256` holds the same of the maps that were measured with the picture, such as depth,
+    as they were used.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -59,16 +90,20 @@ class Record(BaseModel):
     observed_size: tuple[int, int]
     clean_sha256: str
     degraded_sha256: str
+    measured_sha256: dict[str, str] = Field(default_factory=dict)
 
 
 def write_manifest(folder: Path, head: Head, records: Iterable[Record]) -> None:
     """Writes the whole manifest, in the order of the names, or leaves the one that is there.
+
+    The folder is made where it is missing.
 
     Raises:
         ImageError: it cannot be written.
     """
     ordered = sorted(records, key=lambda record: record.name)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / MANIFEST, "".join(_line(item) for item in (head, *ordered)))
     except OSError as error:
         raise _unwritten(folder, error) from None
@@ -76,6 +111,8 @@ def write_manifest(folder: Path, head: Head, records: Iterable[Record]) -> None:
 
 def append_record(folder: Path, record: Record) -> None:
     """Adds the line of a pair, so that a run that is killed can go on after it.
+
+    It must end with a whole line: what a run was killed in is left out by `write_manifest`.
 
     Raises:
         ImageError: it cannot be written.
@@ -90,14 +127,15 @@ def append_record(folder: Path, record: Record) -> None:
 def read_manifest(path: Path) -> tuple[Head, dict[str, Record]]:
     """The first line of a manifest, and the lines of its pairs by name.
 
-    A last line that was cut short is left out.
+    A last line that was cut short is left out. Of two lines of one pair the later counts.
 
     Raises:
         ImageError: there is no such file, or it is no manifest.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [json.loads(line) for line in lines if line.endswith("\n")]
+        # As bytes: a line may be cut within a letter, and names may hold what else ends lines.
+        *lines, _ = path.read_bytes().split(b"\n")
+        whole = [json.loads(line) for line in lines]
         head = Head.model_validate(whole[0] if whole else None)
         records = [Record.model_validate(line) for line in whole[1:]]
     except (OSError, ValueError) as error:

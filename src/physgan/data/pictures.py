@@ -7,7 +7,8 @@ members of `Pictures`, and where the depth of the scenes was measured, those of 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -64,9 +65,25 @@ def measured(pictures: Pictures, index: int, size: Size) -> dict[str, Tensor]:
     """Maps *×H×W that were measured with a picture, by name.
 
     Raises:
-        ImageError: a map cannot be read.
+        ImageError: a map cannot be read, or is not what `Scenes` promises.
     """
-    return {"depth": pictures.depth(index, size)} if isinstance(pictures, Scenes) else {}
+    if not isinstance(pictures, Scenes):
+        return {}
+    depth: object = pictures.depth(index, size)  # whatever a foreign set gives
+    if not isinstance(depth, Tensor) or depth.dtype != torch.float32:
+        got = f"{depth.dtype}" if isinstance(depth, Tensor) else type(depth).__name__
+    elif depth.shape != (1, *size):
+        got = f"shape {tuple(depth.shape)}"
+    elif not bool(((depth > 0) & (depth <= 1)).all()):  # NaN is neither
+        got = f"numbers from {float(depth.min()):.4g} to {float(depth.max()):.4g}"
+    else:
+        return {"depth": depth}
+    raise ImageError(
+        f"depth of picture {index} of the set",
+        expected=f"float32 in (0, 1], of shape {(1, *size)}",
+        got=got,
+        remedy="physgan.data.depth.depth_map brings measured numbers there.",
+    )
 
 
 class FolderPictures:
@@ -115,14 +132,21 @@ def open_pictures(path: Path, *, channels: int = 3) -> Pictures:
     return FolderPictures(path, channels=channels)
 
 
-def hold_out(pictures: Pictures, count: int, *, seed: int) -> tuple[Sequence[int], Sequence[int]]:
+def hold_out(
+    pictures: Pictures,
+    count: int,
+    *,
+    seed: int,
+    readable: Callable[[int], bool] = lambda index: True,
+) -> tuple[Sequence[int], Sequence[int]]:
     """Splits a set into indices to train on and indices of `count` originals to check on.
 
     No original has crops on both sides; of each held-out original the first crop is given. The
-    choice depends on the set's size and the seed alone.
+    choice depends on the set's size and the seed alone, and on what is not `readable`: the next
+    original in the order that was drawn is taken in its stead, and it stays among the others.
 
     Raises:
-        ImageError: there are not more originals than are to be held out.
+        ImageError: there are not more originals than are to be held out, or too few are readable.
     """
     by_origin: dict[int, list[int]] = {}
     for index in range(len(pictures)):
@@ -136,7 +160,15 @@ def hold_out(pictures: Pictures, count: int, *, seed: int) -> tuple[Sequence[int
             remedy="Give more pictures, or hold out fewer: --data.hold_out.",
         )
     order = torch.randperm(len(origins), generator=torch.Generator().manual_seed(seed)).tolist()
-    held = [origins[i] for i in order[:count]]
+    candidates = (origins[i] for i in order)
+    held = list(islice((o for o in candidates if readable(by_origin[o][0])), count))
+    if len(held) < count:
+        raise ImageError(
+            "training pictures",
+            expected=f"{count} that can be read, to be held out for checking",
+            got=str(len(held)),
+            remedy="Mend the files, or hold out fewer: --data.hold_out.",
+        )
     held_set = set(held)
     kept = [i for o, members in by_origin.items() if o not in held_set for i in members]
     return kept, [by_origin[origin][0] for origin in sorted(held)]

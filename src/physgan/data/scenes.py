@@ -16,6 +16,8 @@ is `scenes.depth(i, picture.shape[-2:])`. Opening a set reads no picture and no 
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +32,9 @@ from physgan.data.layout import by_name, partners, subfolder
 from physgan.data.mat import mat_shapes, read_mat
 from physgan.data.pictures import FolderPictures, Size
 from physgan.errors import ImageError, ShapeError
-from physgan.images.read import list_images
+from physgan.images.read import SUFFIXES, list_files, list_images
+
+_MAPS: Final = SUFFIXES | {".npy", ".mat"}
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,13 @@ class DepthFiles:
         pictures: the set.
         maps: the depth file of each picture.
         read_map: reads one, to a size.
+        how: a text that tells how it reads them, where that can be chosen.
     """
 
     pictures: FolderPictures
     maps: Sequence[Path]
     read_map: Callable[[Path, Size | None], Tensor]
+    how: str = ""
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -57,7 +63,8 @@ class DepthFiles:
         return self.pictures.origin(index)
 
     def identity(self) -> str:
-        return self.pictures.identity()
+        told = (self.pictures.identity(), [path.name for path in self.maps], self.how)
+        return hashlib.sha256(repr(told).encode()).hexdigest()
 
     def depth(self, index: int, size: Size | None = None) -> Tensor:
         """See `Scenes`.
@@ -102,11 +109,17 @@ def depth_files(
     }
     _, (pictures, depths) = partners(title, folder, parts)
     read = partial(_read_depth, kind=kind, placed=placed, invalid=invalid, variable=variable)
-    return DepthFiles(FolderPictures(folder, paths=pictures, channels=channels), depths, read)
+    how = repr((kind, placed, invalid, variable))
+    return DepthFiles(FolderPictures(folder, paths=pictures, channels=channels), depths, read, how)
 
 
 def depth_beside(
-    maps: Path, *, kind: Kind = "depth", placed: Placed = "scaled"
+    maps: Path,
+    *,
+    kind: Kind = "depth",
+    placed: Placed = "scaled",
+    invalid: float | None = None,
+    variable: str | None = None,
 ) -> Callable[[Path, Size], Tensor]:
     """What reads the depth of a picture file from the map of the same stem in a folder.
 
@@ -116,13 +129,21 @@ def depth_beside(
     found = _maps_by_stem(maps)
 
     def read(picture: Path, size: Size) -> Tensor:
-        if picture.stem not in found:
+        stem = unicodedata.normalize("NFC", picture.stem)
+        if stem not in found:
             raise ImageError(
                 f"depth of '{picture}'",
                 expected=f"a map called '{picture.stem}' in '{maps}'",
                 got=f"{len(found)} others",
             )
-        return read_depth(found[picture.stem], size=size, kind=kind, placed=placed)
+        return read_depth(
+            found[stem],
+            size=size,
+            kind=kind,
+            placed=placed,
+            invalid=invalid,
+            variable=variable,
+        )
 
     return read
 
@@ -134,8 +155,14 @@ def _maps_by_stem(maps: Path) -> dict[str, Path]:
             expected="a folder that exists",
             got="a file" if maps.exists() else "nothing of that name",
         )
-    arrays = sorted(path for path in maps.rglob("*") if path.suffix.lower() in (".npy", ".mat"))
-    return by_name("depth maps", arrays or list_images(maps), "(.+)", root=maps)
+    found = list_files(maps, _MAPS)
+    if not found:
+        raise ImageError(
+            f"folder of depth maps '{maps}'",
+            expected=f"files ending in {', '.join(sorted(_MAPS))}",
+            got="none, here or further down",
+        )
+    return by_name("depth maps", found, "(.+)", root=maps)
 
 
 def _read_depth(

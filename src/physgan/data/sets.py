@@ -162,7 +162,16 @@ def celeba(
     lists = [path for path in (folder / name, folder / "Eval" / name) if path.is_file()]
     if not lists:
         raise absent(title, folder, f"{name} or Eval/{name}")
-    lines = [line.split() for line in lists[0].read_text(encoding="utf-8").splitlines() if line]
+    try:
+        text = lists[0].read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImageError(
+            f"'{lists[0]}'",
+            expected="a list as UTF-8 text",
+            got=str(error),
+            remedy="Take the list as the set gives it.",
+        ) from None
+    lines = [line.split() for line in text.splitlines() if line]
     for number, line in enumerate(lines, start=1):
         if len(line) != 2 or line[1] not in _PARTITION.values():
             raise ImageError(

@@ -1,9 +1,9 @@
 """Pictures in tar archives, as webdataset shards them, read in place.
 
 A shard is a tar file; the files of one sample share a key, which is their name up to the first dot
-of its last part: `000017.jpg`, `000017.json`. The picture of each sample is one of the set, samples
-without one are passed over. Only headers are read on opening; a picture is read when it is asked
-for, so any number of shards may be larger than memory.
+of its last part: `000017.jpg`, `000017.json`. The picture of each sample is one of the set; samples
+without one and hidden files are passed over. Only headers are read on opening; a picture is read
+when it is asked for, so any number of shards may be larger than memory.
 """
 
 from __future__ import annotations
@@ -63,9 +63,16 @@ class TarPictures:
         place = self._places[index]
         path = self.paths[place.shard]
         # Opened for every picture: several threads read at once, and a seek is each one's own.
-        with path.open("rb") as file:
-            file.seek(place.offset)
-            content = file.read(place.size)
+        try:
+            with path.open("rb") as file:
+                file.seek(place.offset)
+                content = file.read(place.size)
+        except OSError as error:
+            raise ImageError(
+                f"picture '{path / place.name}'",
+                expected="an archive that can be read, as when it was opened",
+                got=str(error),
+            ) from None
         return decode_8bit(content, path / place.name, channels=self.channels)
 
     def origin(self, index: int) -> int:
@@ -84,7 +91,8 @@ def _places(shard: int, path: Path) -> list[_Place]:
         with tarfile.open(path, mode="r:") as archive:
             for member in archive:
                 name = PurePosixPath(member.name)
-                if not member.isfile() or name.suffix.lower() not in SUFFIXES:
+                hidden = any(part.startswith(".") for part in name.parts)
+                if hidden or not member.isfile() or name.suffix.lower() not in SUFFIXES:
                     continue
                 key = str(name.with_name(name.name.partition(".")[0]))
                 if key in found:

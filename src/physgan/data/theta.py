@@ -70,17 +70,17 @@ def load_theta(path: Path) -> dict[str, dict[str, Tensor]]:
     return theta
 
 
-def load_thetas(folder: Path, names: Sequence[str]) -> list[dict[str, dict[str, Tensor]]]:
-    """The parameters of pairs by name, from `NAME.safetensors` each.
+def theta_files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """The files of the parameters of pairs, by name: `NAME.safetensors` each.
 
     Raises:
-        ThetaError: a file is missing or cannot be read.
+        ThetaError: one is missing.
     """
-    files = [folder / f"{name}.safetensors" for name in names]
-    if missing := [path.name for path in files if not path.is_file()]:
+    files = {name: folder / f"{name}.safetensors" for name in names}
+    if missing := [path.name for path in files.values() if not path.is_file()]:
         raise ThetaError(
             f"folder '{folder}'",
             expected="NAME.safetensors for each pair",
             got=f"{len(missing)} missing, such as '{missing[0]}'",
         )
-    return [load_theta(path) for path in files]
+    return files

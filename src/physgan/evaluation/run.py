@@ -27,49 +27,59 @@ def evaluate_pairs(
     how: Protocol,
     *,
     text_error: Callable[[Tensor, Tensor], float] | None = None,
-    consistent: Callable[[str, Tensor, Tensor], Mapping[str, float]] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Restores each observation and scores it.
+    """The record of each pair, one after the other; see `evaluate_pair`."""
+    for pair in pairs:
+        yield evaluate_pair(fn, pair, how, text_error=text_error)
+
+
+def evaluate_pair(
+    fn: RestoreFn,
+    pair: Pair,
+    how: Protocol,
+    *,
+    text_error: Callable[[Tensor, Tensor], float] | None = None,
+    consistent: Callable[[Tensor, Tensor], Mapping[str, float]] | None = None,
+) -> dict[str, Any]:
+    """Restores an observation and scores it.
 
     Args:
         fn: the restorer.
-        pairs: observations and the clear images behind them.
+        pair: the observation and the clear image behind it.
         how: the protocol.
         text_error: given an image and the clear one, both 1×C×H×W, how much of the text is read
             wrongly; left out where it is None.
-        consistent: given the name of a pair, an image and the observation, how well the one
-            explains the other; see `consistency`. Left out where it is None.
+        consistent: given an image and the observation, how well the one explains the other; see
+            `consistency`. Left out where it is None.
 
-    Yields:
-        For each image `name`, `psnr`, `ssim`, `input_psnr`, `input_ssim`, `seconds`, and where they
-        were asked for `text_error` and `input_text_error`; `chi2` and `residual` of the restored
-        image, with `clean_chi2` and `clean_residual` of the clear one, which tell what the truth
-        gets.
+    Returns:
+        `name`, `psnr`, `ssim`, `input_psnr`, `input_ssim`, `seconds`, and where they were asked for
+        `text_error` and `input_text_error`; `chi2` and `residual` of the restored image, with
+        `clean_chi2` and `clean_residual` of the clear one, which tell what the truth gets.
 
     Raises:
-        ImageError: a pair of sizes that do not belong together.
+        ImageError: the pair is of sizes that do not belong together.
     """
-    for pair in pairs:
-        began = time.monotonic()
-        x_hat = restore_images(fn, pair.y)
-        seconds = time.monotonic() - began
-        if x_hat.shape != pair.x.shape:
-            raise ImageError(
-                f"pair '{pair.name}'",
-                expected=f"a clear picture of {_size(x_hat)}, as the restorer's result",
-                got=_size(pair.x),
-            )
-        y = enlarged(pair.y, fn.scale)
-        record: dict[str, Any] = {"name": pair.name, **scores(x_hat, pair.x, how)}
-        record |= {f"input_{k}": v for k, v in scores(y, pair.x, how).items()}
-        if text_error is not None:
-            record["text_error"] = text_error(x_hat, pair.x)
-            record["input_text_error"] = text_error(y, pair.x)
-        if consistent is not None:
-            record |= consistent(pair.name, x_hat, pair.y)
-            clean = consistent(pair.name, pair.x, pair.y)
-            record |= {f"clean_{name}": value for name, value in clean.items()}
-        yield record | {"seconds": round(seconds, 4)}
+    began = time.monotonic()
+    x_hat = restore_images(fn, pair.y)
+    seconds = time.monotonic() - began
+    if x_hat.shape != pair.x.shape:
+        raise ImageError(
+            f"pair '{pair.name}'",
+            expected=f"a clear picture of {_size(x_hat)}, as the restorer's result",
+            got=_size(pair.x),
+        )
+    y = enlarged(pair.y, fn.scale)
+    record: dict[str, Any] = {"name": pair.name, **scores(x_hat, pair.x, how)}
+    record |= {f"input_{k}": v for k, v in scores(y, pair.x, how).items()}
+    if text_error is not None:
+        record["text_error"] = text_error(x_hat, pair.x)
+        record["input_text_error"] = text_error(y, pair.x)
+    if consistent is not None:
+        record |= consistent(x_hat, pair.y)
+        clean = consistent(pair.x, pair.y)
+        record |= {f"clean_{name}": value for name, value in clean.items()}
+    return record | {"seconds": round(seconds, 4)}
 
 
 def summarise(records: Sequence[Mapping[str, Any]], how: Protocol) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Only reading a file loads pyvips: training from packed shards works where it is 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,19 +39,28 @@ def list_images(folder: Path) -> list[Path]:
             expected="a folder that exists",
             got="a file" if folder.exists() else "nothing of that name",
         )
-    found = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    ]
+    found = list_files(folder, SUFFIXES)
     if not found:
         raise ImageError(
             f"folder of pictures '{folder}'",
             expected=f"files ending in {', '.join(sorted(SUFFIXES))}",
             got="none, here or further down",
         )
+    return found
+
+
+def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """All files of some endings (in lower case) below a folder, in the order of their names.
+
+    Hidden ones are left out as `list_images` leaves them; possibly none is left.
+    """
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in suffixes
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    ]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 

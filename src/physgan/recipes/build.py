@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
+import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -93,16 +94,27 @@ SENSOR_STAGES: Mapping[str, Callable[..., Any]] = MappingProxyType(
 """Stages of a sensor by name."""
 
 
-def build_degradation(spec: Physics) -> Degradation:
+def build_degradation(spec: Physics, *, samplers: bool = True) -> Degradation:
     """Operators, samplers and sensor of a recipe.
+
+    Args:
+        spec: the physics.
+        samplers: False where theta is known and nothing is drawn: samplers are not built then, and
+            the files that they name need not be there.
 
     Raises:
         RecipeError: an unknown name or argument, or foreign code that cannot be imported.
     """
+
+    def sampler(part: Component) -> Sampler:
+        if not samplers:
+            return Nothing()
+        return _like(Sampler, build(part, SAMPLERS, kind="sampler"), part)  # type: ignore[no-any-return]
+
     stages = {
         name: Stage(
             _like(Operator, build(stage.operator, OPERATORS, kind="operator"), stage.operator),
-            _like(Sampler, build(stage.sampler, SAMPLERS, kind="sampler"), stage.sampler),
+            sampler(stage.sampler),
         )
         for name, stage in spec.stages.items()
     }
@@ -133,9 +145,57 @@ def picture_paths(spec: Component | None) -> dict[str, str]:
     Raises:
         RecipeError: the set is unknown, or foreign code that cannot be imported.
     """
-    if spec is None:
-        return {}
-    hints = _hints(resolve(spec.name, PICTURES, kind="set of pictures"))
+    return {} if spec is None else _paths(spec, PICTURES, kind="set of pictures")
+
+
+def physics_paths(spec: Physics) -> list[Path]:
+    """The files and folders that a physics names, such as those of measured kernels.
+
+    Raises:
+        RecipeError: an unknown name, or foreign code that cannot be imported.
+    """
+    parts = [
+        *((stage.operator, OPERATORS, "operator") for stage in spec.stages.values()),
+        *((stage.sampler, SAMPLERS, "sampler") for stage in spec.stages.values()),
+        *((stage, SENSOR_STAGES, "stage of a sensor") for stage in spec.sensor),
+    ]
+    return [
+        Path(path)
+        for part, table, kind in parts
+        for path in _paths(part, table, kind=kind).values()
+    ]
+
+
+def physics_files(spec: Physics) -> str:
+    """A text that changes with the files that a physics names; empty where it names none.
+
+    Of a folder all files count, by their names in it, but for hidden ones. Where they lie does not.
+
+    Raises:
+        RecipeError: as `physics_paths`; or a file cannot be read.
+    """
+    lines = []
+    for number, place in enumerate(physics_paths(spec)):
+        within = place.rglob("*") if place.is_dir() else [place]
+        for path in within:
+            name = path.relative_to(place)
+            if not path.is_file() or any(part.startswith(".") for part in name.parts):
+                continue
+            try:
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                raise RecipeError(
+                    f"file '{path}' of the physics", expected="one that can be read", got=str(error)
+                ) from None
+            lines.append((number, unicodedata.normalize("NFC", name.as_posix()), content))
+    return hashlib.sha256(repr(sorted(lines)).encode()).hexdigest() if lines else ""
+
+
+def _paths(
+    spec: Component, table: Mapping[str, Callable[..., Any]], *, kind: str
+) -> dict[str, str]:
+    """The arguments of a component that name files or folders."""
+    hints = _hints(resolve(spec.name, table, kind=kind))
     return {
         name: str(value)
         for name, value in spec.arguments.items()

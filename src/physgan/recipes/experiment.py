@@ -213,13 +213,21 @@ def _pictures(recipe: Recipe) -> tuple[CropStream, list[Held]]:
         )
     indices: Sequence[int] = range(len(pictures))
     held: Sequence[int] = ()
+    middles: dict[int, tuple[Tensor, Mapping[str, Tensor]]] = {}
+
+    def readable(index: int) -> bool:
+        try:
+            middles[index] = centre_crop(pictures, index, data.crop, data.fit)
+        except ImageError as error:
+            _log.warning("passed over: %s", error)
+        return index in middles
+
     if data.pairs is None:
-        indices, held = hold_out(pictures, data.hold_out, seed=recipe.seed)
+        indices, held = hold_out(pictures, data.hold_out, seed=recipe.seed, readable=readable)
     stream = CropStream(
         pictures, indices, data.crop, recipe.training.batch, recipe.seed, data.fit, data.augment
     )
-    crops: list[Held] = [(f"{i:06d}", *centre_crop(pictures, i, data.crop, data.fit)) for i in held]
-    return stream, crops
+    return stream, [(f"{index:06d}", *middles[index]) for index in held]
 
 
 def _pairs(data: Data, held: list[Held], degradation: Degradation, seed: int) -> list[Pair]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
@@ -192,3 +193,56 @@ def test_theta_of_another_physics_leaves_nothing(
     assert [line.split(":")[1] for line in named] == [" 'a' is left out", " 'b' is left out"]
     assert "at least one, got none" in last
     assert not (ground / "e").exists()
+
+
+def test_theta_of_another_sensor_is_refused(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ground / "tiny.yaml").read_text(encoding="utf-8")
+    raw = yaml.safe_load(text)
+    raw["physics"]["sensor"] = ["clip"]
+    (ground / "quiet.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    assert evaluate(ground, "--physics", str(ground / "quiet.yaml")) == 1
+    error = capsys.readouterr().err
+    assert "'sensor.sigma', which it does not take. Name the physics that made the pairs" in error
+
+
+def test_theta_that_is_not_finite_is_refused(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theta = load_theta(ground / "theta" / "b.safetensors")
+    theta["blur"]["kernel"][0, 0, 0] = torch.nan
+    save_theta(ground / "theta" / "b.safetensors", theta)
+    assert evaluate(ground, "--physics", str(ground / "tiny.yaml")) == 1
+    error = capsys.readouterr().err
+    assert "'blur.kernel' in theta file" in error
+    assert "expected finite numbers" in error
+    assert json.loads((ground / "e" / "summary.json").read_text(encoding="utf-8"))["n"] == 1
+
+
+def test_a_foreign_physics_that_fails_on_theta_is_one_line(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ground / "own.py").write_text(
+        "from physgan.physics.blur import blur\n"
+        "class Own:\n"
+        "    scale = 1\n"
+        "    def __call__(self, x, theta):\n"
+        "        return blur(x, theta['psf'])\n",
+        encoding="utf-8",
+    )
+    raw = yaml.safe_load((ground / "tiny.yaml").read_text(encoding="utf-8"))
+    raw["physics"]["stages"]["blur"]["operator"] = "own.py:Own"
+    (ground / "own.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    assert evaluate(ground, "--physics", str(ground / "own.yaml")) == 1
+    error = capsys.readouterr().err
+    assert "got KeyError: 'psf' (own.py, line 5). Does it belong to this physics?" in error
+    assert "Traceback" not in error
+
+
+def test_folders_of_theta_are_told_apart(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    physics = ("--physics", str(ground / "tiny.yaml"))
+    assert evaluate(ground, *physics, "--theta", str(ground / "gone")) == 1
+    assert "a folder that exists, got nothing of that name" in capsys.readouterr().err
+    assert evaluate(ground, *physics, "--theta", str(ground)) == 1
+    assert f"Did you mean '{ground / 'theta'}'?" in capsys.readouterr().err

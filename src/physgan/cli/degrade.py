@@ -231,6 +231,11 @@ def _maps(
             got=f"stages {', '.join(degradation.samplers)}, of which none takes it",
         )
     read = depth_beside(folder, **head.depth.model_dump())
+    meaning = {
+        "depth": "greater is farther; for what a stereo camera gives: --depth-kind disparity",
+        "disparity": "greater is nearer",
+    }[head.depth.kind]
+    print(f"maps in '{folder}' read as {head.depth.kind}: {meaning}", file=sys.stderr)
     return lambda path, size: {"depth": read(path, size)}
 
 

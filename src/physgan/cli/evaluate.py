@@ -14,6 +14,7 @@ from physgan.cli.weights import chosen_weights
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from physgan.types import ChainTheta
     from physgan.weights.file import WeightsInfo
 
 
@@ -132,6 +133,12 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             f"{'residual':10} {summary['residual']:>21.5f}   (the clear pictures: "
             f"{summary['clean_residual']:.5f})"
         )
+        if summary["clean_chi2"] > 2:
+            print(
+                "physgan: theta does not explain the clear pictures either: physgan check-physics "
+                "tells what fits.",
+                file=sys.stderr,
+            )
     return 1 if failed else 0
 
 
@@ -139,12 +146,14 @@ def _explaining(
     folder: Path, names: Sequence[str], physics: str | None, info: WeightsInfo | None
 ) -> Callable[[str], Callable[[Tensor, Tensor], dict[str, float]]]:
     """Given the name of a pair, what compares an image with its observation by theta."""
+    import torch
     from torch import Generator
 
     from physgan.data.theta import load_theta, theta_files
-    from physgan.errors import ThetaError
+    from physgan.errors import PhysganError, ThetaError
     from physgan.evaluation.consistency import consistency
-    from physgan.recipes.build import build_degradation
+    from physgan.physics.compose import SENSOR
+    from physgan.recipes.build import build_degradation, place_of
     from physgan.recipes.load import physics_from, physics_of
 
     spec = physics_of(info and info.recipe) if physics is None else physics_from(physics)[0]
@@ -153,6 +162,13 @@ def _explaining(
 
     def explaining(name: str) -> Callable[[Tensor, Tensor], dict[str, float]]:
         theta = load_theta(files[name])
+        if strange := sorted(_names(theta) - taken(theta)):
+            raise ThetaError(
+                f"theta of '{name}'",
+                expected="parameters of the physics that the results are held to",
+                got=f"'{strange[0]}', which it does not take",
+                remedy="Name the physics that made the pairs: --physics RECIPE or MANIFEST.",
+            )
         try:
             degradation.check(theta)
         except ThetaError as error:
@@ -164,8 +180,30 @@ def _explaining(
             ) from None
 
         def consistent(x: Tensor, y: Tensor) -> dict[str, float]:
-            return consistency(x, y, degradation, theta, generator=Generator().manual_seed(0))
+            generator = Generator().manual_seed(0)
+            try:
+                return consistency(x, y, degradation, theta, generator=generator)
+            except PhysganError:
+                raise
+            except Exception as error:  # whatever foreign physics does with theta of another
+                raise ThetaError(
+                    f"theta of '{name}'",
+                    expected="one that the physics takes with this picture",
+                    got=f"{type(error).__name__}: {error}{place_of(error)}",
+                    remedy="Does it belong to this physics?",
+                ) from error
 
         return consistent
 
+    def taken(theta: ChainTheta) -> set[str]:
+        stages = set(degradation.operator.operators)
+        parts = _names({stage: part for stage, part in theta.items() if stage in stages})
+        sensor = degradation.sensor.sample(torch.zeros(1, 1, 8, 8), generator=Generator())
+        return parts | _names({SENSOR: sensor})
+
     return explaining
+
+
+def _names(theta: ChainTheta) -> set[str]:
+    """Dotted names of all parameters."""
+    return {f"{stage}.{name}" for stage, part in theta.items() for name in part}

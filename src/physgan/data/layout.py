@@ -57,7 +57,11 @@ def require_names(title: str, folder: Path, names: Sequence[str]) -> list[Path]:
 
 
 def partners(
-    title: str, folder: Path, parts: Mapping[str, Mapping[str, Path]]
+    title: str,
+    folder: Path,
+    parts: Mapping[str, Mapping[str, Path]],
+    *,
+    remedy: str = "Unpack all of the set's archives there.",
 ) -> tuple[list[str], list[list[Path]]]:
     """The names that all parts of a set share, sorted, and their files, part by part.
 
@@ -65,6 +69,7 @@ def partners(
         title: of the set, for messages.
         folder: of the set, for messages.
         parts: the files of each part by the name of what they belong to.
+        remedy: for what is missing.
 
     Raises:
         ImageError: a part is empty, or a name is missing in one.
@@ -79,7 +84,7 @@ def partners(
                 f"{title} in '{folder}'",
                 expected="all parts of everything",
                 got=f"{len(lonely)} without {part}, such as '{lonely[0]}'",
-                remedy="Unpack all of the set's archives there.",
+                remedy=remedy,
             )
     return every, [[files[name] for name in every] for files in parts.values()]
 

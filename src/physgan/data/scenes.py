@@ -107,7 +107,8 @@ def depth_files(
         "a picture": by_name(title, list_images(folder), "(.+)", root=folder),
         "a depth map": _maps_by_stem(maps),
     }
-    _, (pictures, depths) = partners(title, folder, parts)
+    remedy = "Add the map, or take the picture away."
+    _, (pictures, depths) = partners(title, folder, parts, remedy=remedy)
     read = partial(_read_depth, kind=kind, placed=placed, invalid=invalid, variable=variable)
     how = repr((kind, placed, invalid, variable))
     return DepthFiles(FolderPictures(folder, paths=pictures, channels=channels), depths, read, how)
@@ -135,6 +136,7 @@ def depth_beside(
                 f"depth of '{picture}'",
                 expected=f"a map called '{picture.stem}' in '{maps}'",
                 got=f"{len(found)} others",
+                remedy="Add it as a picture, .npy or .mat, or take the picture away.",
             )
         return read_depth(
             found[stem],

@@ -66,6 +66,12 @@ def load_theta(path: Path) -> dict[str, dict[str, Tensor]]:
             raise ThetaError(
                 f"theta file '{path}'", expected="names like 'blur.kernel'", got=repr(key)
             )
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ThetaError(
+                f"'{key}' in theta file '{path}'",
+                expected="finite numbers",
+                got="infinite ones, or NaN",
+            )
         theta.setdefault(stage, {})[name] = tensor
     return theta
 
@@ -74,13 +80,20 @@ def theta_files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     """The files of the parameters of pairs, by name: `NAME.safetensors` each.
 
     Raises:
-        ThetaError: one is missing.
+        ThetaError: there is no such folder, or one is missing.
     """
+    if not folder.is_dir():
+        raise ThetaError(
+            f"folder of theta '{folder}'",
+            expected="a folder that exists",
+            got="a file" if folder.exists() else "nothing of that name",
+        )
     files = {name: folder / f"{name}.safetensors" for name in names}
     if missing := [path.name for path in files.values() if not path.is_file()]:
         raise ThetaError(
             f"folder '{folder}'",
             expected="NAME.safetensors for each pair",
             got=f"{len(missing)} missing, such as '{missing[0]}'",
+            remedy=f"Did you mean '{inside}'?" if (inside := folder / "theta").is_dir() else "",
         )
     return files

@@ -51,7 +51,7 @@ def try_physics(
     for name, operator in degradation.operator.operators.items():
         drawn = _drawn(name, degradation.samplers[name], y)
         maps = [parameter for parameter in known if name in degradation.stages_with(parameter)]
-        theta[name] = {**drawn, **dict.fromkeys(maps, y[:, :1].clamp(0, 1))}
+        theta[name] = {**drawn, **dict.fromkeys(maps, x[:, :1])}
         _told(name, operator, theta[name])
         y = _degraded(name, operator, y, theta[name], differentiable=differentiable)
     theta[SENSOR] = _carried_out(

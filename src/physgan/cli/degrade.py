@@ -86,6 +86,10 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
         channels=head.channels,
         known=() if head.depth is None else ("depth",),
     )
+    if head.depth is not None:
+        far = "greater is farther; for what a stereo camera gives: --depth-kind disparity"
+        told = far if head.depth.kind == "depth" else "greater is nearer"
+        print(f"maps read as {head.depth.kind}: {told}", file=sys.stderr)
     # Before the first line is added: the last of a run that was killed may be cut short.
     write_manifest(arguments.output, head, done.values())
     made, failed = dict(done), 0
@@ -231,11 +235,6 @@ def _maps(
             got=f"stages {', '.join(degradation.samplers)}, of which none takes it",
         )
     read = depth_beside(folder, **head.depth.model_dump())
-    meaning = {
-        "depth": "greater is farther; for what a stereo camera gives: --depth-kind disparity",
-        "disparity": "greater is nearer",
-    }[head.depth.kind]
-    print(f"maps in '{folder}' read as {head.depth.kind}: {meaning}", file=sys.stderr)
     return lambda path, size: {"depth": read(path, size)}
 
 

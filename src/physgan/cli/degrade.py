@@ -88,8 +88,8 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     )
     if head.depth is not None:
         far = "greater is farther; for what a stereo camera gives: --depth-kind disparity"
-        told = far if head.depth.kind == "depth" else "greater is nearer"
-        print(f"maps read as {head.depth.kind}: {told}", file=sys.stderr)
+        meaning = far if head.depth.kind == "depth" else "greater is nearer"
+        print(f"maps read as {head.depth.kind}: {meaning}", file=sys.stderr)
     # Before the first line is added: the last of a run that was killed may be cut short.
     write_manifest(arguments.output, head, done.values())
     made, failed = dict(done), 0

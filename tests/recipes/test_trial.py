@@ -94,6 +94,11 @@ def test_what_would_fail_in_training_is_told_before(
         tried(ground, change)
 
 
+def test_a_physics_of_differences_is_one(ground: Path) -> None:
+    # The gradient of its sum is 0.
+    tried(ground, ("return x *", "return (x - x.roll(1, -1)) *"))
+
+
 def test_a_physics_without_gradient_degrades(ground: Path) -> None:
     (ground / "own.py").write_text(PHYSICS.replace("return x *", "return x.detach() *"), "utf-8")
     try_physics(build_degradation(load_recipe(ground / "own.yaml").physics), crop=16, channels=3)

@@ -165,7 +165,12 @@ def _degraded(
         leaf = x.clone().requires_grad_()
         with torch.enable_grad():
             light = _carried_out(what, lambda: operator(leaf, theta), of=operator, grad=True)
-        if not light.requires_grad or not torch.autograd.grad(light.sum(), leaf)[0].any():
+        # Weights of noise, since a physics of differences has a sum without gradient.
+        weights = torch.randn(light.shape, generator=Generator().manual_seed(3))
+        reaches = (
+            light.requires_grad and torch.autograd.grad((light * weights).sum(), leaf)[0].any()
+        )
+        if not reaches:
             raise RecipeError(
                 what,
                 expected="a gradient that reaches x, for the terms of the objective behind it",

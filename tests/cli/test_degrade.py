@@ -359,11 +359,30 @@ def test_a_pair_that_was_damaged_is_made_anew(ground: Path, part: str) -> None:
     assert [json.loads(line)["name"] for line in names] == ["000", "001", "003"]
 
 
-def test_a_picture_that_can_no_longer_be_read_is_not_done(ground: Path) -> None:
+def test_a_pair_stands_without_its_source(ground: Path) -> None:
     assert degrade(ground, "pairs") == 0
+    before = files(ground / "pairs")
     (ground / "clear" / "001.png").write_bytes(b"")
     assert degrade(ground, "pairs") == 1
+    assert files(ground / "pairs") == before
+    (ground / "pairs" / "degraded" / "001.png").write_bytes(b"")
+    assert degrade(ground, "pairs") == 1
     assert '"001"' not in (ground / "pairs" / "manifest.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_manifest_of_before_files_were_told_is_gone_on_with(ground: Path) -> None:
+    (ground / "kernels").mkdir()
+    np.save(ground / "kernels" / "a.npy", np.ones((3, 3), np.float32))
+    raw = yaml.safe_load((ground / "tiny.yaml").read_text(encoding="utf-8"))
+    kernels = {"name": "measured", "arguments": {"path": str(ground / "kernels")}}
+    raw["physics"]["stages"]["blur"]["sampler"] = kernels
+    (ground / "measured.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    assert degrade(ground, "pairs", physics="measured.yaml") == 0
+    manifest = ground / "pairs" / "manifest.jsonl"
+    head, *lines = manifest.read_text(encoding="utf-8").splitlines(keepends=True)
+    older = {name: value for name, value in json.loads(head).items() if name != "files"}
+    manifest.write_text("".join([json.dumps(older) + "\n", *lines]), encoding="utf-8")
+    assert degrade(ground, "pairs", physics="measured.yaml") == 0
 
 
 def test_pairs_of_other_versions_are_made_anew(

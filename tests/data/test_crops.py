@@ -284,6 +284,16 @@ def test_depth_of_a_foreign_set_is_looked_at(depth: Tensor, got: str) -> None:
         read_fitted(scenes, 2, 4, "crop")
 
 
+def test_maps_that_nothing_takes_are_not_read() -> None:
+    class Unmeasured(MemoryScenes):
+        def depth(self, index: int, size: tuple[int, int] | None = None) -> Tensor:
+            raise AssertionError("nobody asked")
+
+    scenes = Unmeasured([picture(9, 12)])
+    assert stream(scenes, known=False)(0).known == {}
+    assert centre_crop(scenes, 0, 5, "crop", known=False)[1] == {}
+
+
 def test_pictures_alone_have_no_maps() -> None:
     assert stream(numbered(2))(0).known == {}
     assert centre_crop(numbered(2), 0, 3, "crop")[1] == {}

@@ -365,6 +365,9 @@ def test_a_map_that_lies_across_its_picture(
     # Its own way round, of another field, and where the picture could be either.
     for size in ((48, 40), (96, 80), (60, 40), (200, 100), (50, 50), (40, 41), (41, 42)):
         assert read_depth(path, size=size, placed=placed).shape == (1, *size)
+    # A portrait that was cut out of a landscape.
+    np.save(path, numbers(30, 40).numpy())
+    assert read_depth(path, size=(30, 20), placed="centred").shape == (1, 30, 20)
 
 
 # ---------------------------------------------------------------- real maps

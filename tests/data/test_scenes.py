@@ -192,7 +192,7 @@ def test_maps_of_every_ending_are_found_and_hidden_ones_are_not(
 
     hidden = two_folders(tmp_path / "hidden", "a.png", ".a.npy", ".trash/a.npy", "._a.png")
     assert read(hidden).shape == (1, 20, 30)
-    both = two_folders(tmp_path / "both", "a.png", "a.npy")
+    both = two_folders(tmp_path / "both", "a.npy", "deep/a.npy")
     with pytest.raises(ImageError, match=r"one file of each name and part, got 'a\.npy' and"):
         read(both)
     mixed = two_folders(tmp_path / "mixed", "a.png", "b.npy")
@@ -237,3 +237,16 @@ def test_opening_reads_nothing(tmp_path: Path) -> None:
             scenes.read(0)
         with pytest.raises(ImageError, match=r"no picture|another kind"):
             scenes.depth(0)
+
+
+def test_an_array_counts_before_its_preview(tmp_path: Path) -> None:
+    (tmp_path / "maps").mkdir()
+    values = {stem: np.random.default_rng(i).random((6, 8)) + 0.1 for i, stem in enumerate("ab")}
+    for stem, depth in values.items():
+        save(tmp_path / "rgb" / f"{stem}.png", 6, 8, seed=0)
+        np.save(tmp_path / "maps" / f"{stem}.npy", depth)
+        save(tmp_path / "maps" / f"{stem}.png", 6, 8, seed=1)
+    scenes = depth_files(tmp_path / "rgb", tmp_path / "maps")
+    for index, stem in enumerate("ab"):
+        wanted = depth_map(torch.from_numpy(values[stem]), size=(6, 8))
+        assert torch.equal(scenes.depth(index, (6, 8)), wanted)

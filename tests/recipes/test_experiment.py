@@ -17,7 +17,7 @@ from PIL import Image
 from physgan import load_recipe, load_weights, train_recipe
 from physgan.errors import ImageError, RecipeError, TrainingError, WeightsError
 from physgan.networks import UNet
-from physgan.recipes.build import build_generator
+from physgan.recipes.build import build_degradation, build_generator
 from physgan.recipes.experiment import CARD, LOG, RECIPE, START, WEIGHTS, _curve, _pictures
 from physgan.weights.file import save_weights
 from tests.training.tiny import draw_pictures, records, write_picture, write_recipe
@@ -81,10 +81,11 @@ def test_the_next_is_held_out_for_a_picture_that_cannot_be_read(
     ground: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     recipe = load_recipe(ground / "tiny.yaml", [f"--data.train={ground / 'pictures'}"])
-    stream, held = _pictures(recipe)
+    physics = build_degradation(recipe.physics)
+    stream, held = _pictures(recipe, physics)
     first = held[0][0]
     (ground / "pictures" / f"{int(first):03d}.png").write_bytes(b"no picture")
-    again, others = _pictures(recipe)
+    again, others = _pictures(recipe, physics)
     assert f"{int(first):03d}.png" in caplog.text
     assert "passed over: picture file" in caplog.text
     names = {name for name, *_ in others}

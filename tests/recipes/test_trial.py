@@ -80,7 +80,17 @@ def test_files_beside_the_recipe_are_found_from_anywhere(ground: Path) -> None:
         (("return x *", "return x.mean(0, keepdim=True) *"), "the same alone and among others"),
         (("return x *", "return x.detach() *"), "a gradient that reaches x"),
         (("scale = 1", "scale = 1; parts = {'gain': 'mapp'}; margin = len"), "number, map, kernel"),
-        (("scale = 1", "scale = 1; parts = {}; margin = len"), "got nothing of 'gain'"),
+        (
+            ("return x *", "return x.exp().mul_(0.5) * x.detach() *"),
+            "modified by an inplace operation|a gradient that reaches x",
+        ),
+        (
+            (
+                'return {"gain": ',
+                "self.n = getattr(self, 'n', 0) + 1; return {f'gain{self.n}': ",
+            ),
+            "the same parameters at every draw, got gain1, gain2 now and then",
+        ),
         (
             ("scale = 1", "scale = 1; parts = {'gain': 'number'}; margin = lambda s, t: 'a'"),
             "a whole number of pixels, at least 0, got 'a'",
@@ -92,6 +102,18 @@ def test_what_would_fail_in_training_is_told_before(
 ) -> None:
     with pytest.raises(RecipeError, match=message):
         tried(ground, change)
+
+
+def test_a_module_that_hides_its_gradient_is_told(ground: Path) -> None:
+    # What it gives has a gradient, of a parameter of its own alone.
+    module = "class Gain(torch.nn.Module):\n    w = torch.ones(1, requires_grad=True)\n"
+    changes = (("class Gain:\n", module), ("return x *", "return self.w * x.detach() *"))
+    with pytest.raises(RecipeError, match="a gradient that reaches x"):
+        tried(ground, *changes, ("__call__", "forward"))
+
+
+def test_what_is_told_of_parts_need_not_be_all(ground: Path) -> None:
+    tried(ground, ("scale = 1", "scale = 1; parts = {}; margin = lambda self, theta: 0"))
 
 
 def test_a_physics_of_differences_is_one(ground: Path) -> None:

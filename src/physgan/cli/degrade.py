@@ -58,7 +58,7 @@ class Arguments:
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
-    from physgan.data.maker import check_stems, make_pairs
+    from physgan.data.maker import check_stems, make_pairs, stand
     from physgan.data.manifest import (
         MANIFEST,
         append_record,
@@ -105,7 +105,10 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     for number, outcome in enumerate(outcomes, start=1):
         if outcome.error is not None:
             failed += 1
-            made.pop(outcome.source.stem, None)  # of what the picture was before
+            # A pair that stands does so without its source.
+            before_it = made.get(outcome.source.stem)
+            if before_it and not stand(arguments.output, before_it, channels=head.channels):
+                del made[outcome.source.stem]
             print(f"physgan: {outcome.error}", file=sys.stderr, flush=True)
         elif outcome.record is not None:
             name = outcome.record.name
@@ -257,7 +260,9 @@ def _done(output: Path, head: Head, stems: Collection[str]) -> dict[str, Record]
             got="one that holds something else" if output.is_dir() else "a file",
         )
     there, records = read_manifest(output / MANIFEST)
-    if unlike := [what for what in head.decides if there.decides[what] != head.decides[what]]:
+    # A manifest of before files were told does not say what they were.
+    decided = there.model_copy(update={"files": there.files or head.files}).decides
+    if unlike := [what for what in head.decides if decided[what] != head.decides[what]]:
         raise UsageError(
             f"output '{output}'",
             expected="pairs of the same physics, channels and seed, to go on with",

@@ -82,7 +82,13 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     explaining = None
     if arguments.theta is not None:
         names = [name for name, _, _ in pairs]
-        explaining = _explaining(arguments.theta, names, arguments.physics, restorer.info)
+        explaining = _explaining(
+            arguments.theta,
+            names,
+            arguments.physics,
+            restorer.info,
+            channels=restorer.fn.channels,
+        )
     records: list[dict[str, Any]] = []
     for number, (name, degraded, clean) in enumerate(pairs, start=1):
         try:
@@ -143,14 +149,19 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
 
 
 def _explaining(
-    folder: Path, names: Sequence[str], physics: str | None, info: WeightsInfo | None
+    folder: Path,
+    names: Sequence[str],
+    physics: str | None,
+    info: WeightsInfo | None,
+    *,
+    channels: int,
 ) -> Callable[[str], Callable[[Tensor, Tensor], dict[str, float]]]:
     """Given the name of a pair, what compares an image with its observation by theta."""
     import torch
     from torch import Generator
 
     from physgan.data.theta import load_theta, theta_files
-    from physgan.errors import PhysganError, ThetaError
+    from physgan.errors import PhysganError, RecipeError, ThetaError
     from physgan.evaluation.consistency import consistency
     from physgan.physics.compose import SENSOR
     from physgan.recipes.build import build_degradation, place_of
@@ -159,10 +170,21 @@ def _explaining(
     spec = physics_of(info and info.recipe) if physics is None else physics_from(physics)[0]
     degradation = build_degradation(spec, samplers=False)
     files = theta_files(folder, names)
+    stages = set(degradation.operator.operators)
+    try:
+        blank = torch.full((1, channels, 64, 64), 0.5)
+        sensor = degradation.sensor.sample(blank, generator=Generator())
+    except Exception as error:  # whatever foreign code does
+        raise RecipeError(
+            "sensor of the physics",
+            expected="sample(x, *, generator) to draw for a picture",
+            got=f"{type(error).__name__}: {error}{place_of(error)}",
+        ) from error
 
     def explaining(name: str) -> Callable[[Tensor, Tensor], dict[str, float]]:
         theta = load_theta(files[name])
-        if strange := sorted(_names(theta) - taken(theta)):
+        known = {stage: part for stage, part in theta.items() if stage in stages}
+        if strange := sorted(_names(theta) - _names({**known, SENSOR: sensor})):
             raise ThetaError(
                 f"theta of '{name}'",
                 expected="parameters of the physics that the results are held to",
@@ -194,12 +216,6 @@ def _explaining(
                 ) from error
 
         return consistent
-
-    def taken(theta: ChainTheta) -> set[str]:
-        stages = set(degradation.operator.operators)
-        parts = _names({stage: part for stage, part in theta.items() if stage in stages})
-        sensor = degradation.sensor.sample(torch.zeros(1, 1, 8, 8), generator=Generator())
-        return parts | _names({SENSOR: sensor})
 
     return explaining
 

@@ -56,6 +56,7 @@ class CropStream:
             crop; `resize` brings whole pictures to the size.
         augment: `none`; `flip`, mirrored left to right half of the time; `dihedral`, any of the
             eight flips and quarter turns.
+        known: whether maps that were measured with the pictures are read with them.
 
     A picture that cannot be read is passed over, with one warning: the next of the set takes its
     place, always the same one.
@@ -68,6 +69,7 @@ class CropStream:
     seed: int
     fit: Fit = "crop"
     augment: Augment = "dihedral"
+    known: bool = True
     _unreadable: set[int] = field(default_factory=set, repr=False, compare=False)
 
     def __call__(self, step: int) -> Crops:
@@ -100,7 +102,7 @@ class CropStream:
         for offset in range(len(self.indices)):
             index = self.indices[(first + offset) % len(self.indices)]
             try:
-                return read_fitted(self.pictures, index, self.size, self.fit)
+                return read_fitted(self.pictures, index, self.size, self.fit, known=self.known)
             except ImageError as error:
                 if index not in self._unreadable:
                     self._unreadable.add(index)
@@ -110,7 +112,7 @@ class CropStream:
 
 
 def read_fitted(
-    pictures: Pictures, index: int, size: int, fit: Fit
+    pictures: Pictures, index: int, size: int, fit: Fit, *, known: bool = True
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """A picture of a set that is `fitted`, and the maps measured with it, fitted alike.
 
@@ -122,10 +124,9 @@ def read_fitted(
     """
     picture = pictures.read(index)
     height, width = picture.shape[-2:]
-    maps = measured(pictures, index, (height, width))
+    maps = measured(pictures, index, (height, width)) if known else {}
     target = _target(height, width, size, fit)
-    known = {name: _fitted_map(values, target) for name, values in maps.items()}
-    return fitted(picture, size, fit), known
+    return fitted(picture, size, fit), {n: _fitted_map(m, target) for n, m in maps.items()}
 
 
 def stacked(known: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -171,16 +172,16 @@ def turned(picture: Tensor, turn: int) -> Tensor:
 
 
 def centre_crop(
-    pictures: Pictures, index: int, size: int, fit: Fit
+    pictures: Pictures, index: int, size: int, fit: Fit, *, known: bool = True
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The middle of a picture and of its maps, size×size, fitted as training fits them.
 
     Raises:
         ImageError: it cannot be read.
     """
-    picture, known = read_fitted(pictures, index, size, fit)
+    picture, maps = read_fitted(pictures, index, size, fit, known=known)
     top, left = (picture.shape[-2] - size) // 2, (picture.shape[-1] - size) // 2
-    crops = {name: _cut(values, top, left, size) for name, values in known.items()}
+    crops = {name: _cut(values, top, left, size) for name, values in maps.items()}
     return _cut(picture, top, left, size), crops
 
 

@@ -69,7 +69,7 @@ def read_depth(
         UsageError: no such kind, or no such placing.
     """
     values = _numbers(path, variable)
-    if size is not None and values.ndim == 2 and _across(values.shape, size):
+    if size is not None and values.ndim == 2 and _across(values.shape, size, placed):
         raise ImageError(
             f"depth map '{path}'",
             expected=f"one that lies as its picture, which is {size[0]}×{size[1]} (height, width)",
@@ -235,10 +235,16 @@ def _numbers(path: Path, variable: str | None) -> Tensor:
     return torch.from_numpy(array.astype(np.float64))
 
 
-def _across(shape: Sequence[int], size: tuple[int, int]) -> bool:
-    """Whether sides are clearly nearer to a picture's the other way round than to its own."""
+def _across(shape: Sequence[int], size: tuple[int, int], placed: Placed) -> bool:
+    """Whether sides are clearly nearer to a picture's the other way round than to its own.
+
+    A map that lies centred has pixels of the picture's size, and a cut of it may be of any shape:
+    there the sides must have changed places.
+    """
     if not all((*shape, *size)):
         return False
+    if placed == "centred":
+        return shape[0] != shape[1] and (shape[1], shape[0]) == size
     own, of_picture = math.log(shape[0] / shape[1]), math.log(size[0] / size[1])
     return abs(own - of_picture) > abs(own + of_picture) + math.log(_ACROSS)
 

@@ -58,7 +58,7 @@ class Scenes(Pictures, Protocol):
 
 def measures(pictures: Pictures) -> tuple[str, ...]:
     """Names of the maps that come with the pictures: parameters of a physics, such as `depth`."""
-    return ("depth",) if isinstance(pictures, Scenes) else ()
+    return ("depth",) if callable(getattr(pictures, "depth", None)) else ()
 
 
 def measured(pictures: Pictures, index: int, size: Size) -> dict[str, Tensor]:

@@ -34,6 +34,7 @@ from physgan.data.pictures import FolderPictures, Size
 from physgan.errors import ImageError, ShapeError
 from physgan.images.read import SUFFIXES, list_files, list_images
 
+_ARRAYS: Final = frozenset({".npy", ".mat"})
 _MAPS: Final = SUFFIXES | {".npy", ".mat"}
 
 
@@ -164,7 +165,10 @@ def _maps_by_stem(maps: Path) -> dict[str, Path]:
             expected=f"files ending in {', '.join(sorted(_MAPS))}",
             got="none, here or further down",
         )
-    return by_name("depth maps", found, "(.+)", root=maps)
+    # What estimates depth often leaves a preview, a picture, beside the array that holds it.
+    arrays = {path.with_suffix("") for path in found if path.suffix.lower() in _ARRAYS}
+    whole = [p for p in found if p.suffix.lower() in _ARRAYS or p.with_suffix("") not in arrays]
+    return by_name("depth maps", whole, "(.+)", root=maps)
 
 
 def _read_depth(
@@ -273,7 +277,7 @@ class NYU:
         return index
 
     def identity(self) -> str:
-        return f"NYU Depth v2, {'×'.join(map(str, self.shape))}"
+        return f"NYU Depth v2 with its depth, {'×'.join(map(str, self.shape))}"
 
     def depth(self, index: int, size: Size | None = None) -> Tensor:
         """See `Scenes`.

@@ -430,10 +430,9 @@ def _impossible(
             degradation.operator.check(theta)
         except ThetaError as error:
             found.setdefault(str(error), case.name)
-            continue
         try:
             if not missing:
-                degradation.check(theta)
+                degradation.check_sensor(theta)
         except ThetaError as error:
             found.setdefault(str(error), case.name)
             known = False

@@ -105,6 +105,10 @@ class Degradation:
     def check(self, theta: ChainTheta) -> None:
         """Raises ThetaError where theta lacks a parameter, or has one that cannot be."""
         self.operator.check(theta)
+        self.check_sensor(theta)
+
+    def check_sensor(self, theta: ChainTheta) -> None:
+        """Raises ThetaError as `check`, by the sensor alone."""
         if isinstance(self.sensor, Checking):
             _objected(SENSOR, self.sensor, theta.get(SENSOR, {}))
 

@@ -66,8 +66,7 @@ class _Saturated(torch.autograd.Function):
     def backward(ctx: Any, *slopes: Tensor) -> Tensor:
         (y,), (slope,) = ctx.saved_tensors, slopes
         # Descent moves against the slope.
-        back: Tensor = slope * (((y <= 1) | (slope > 0)) & ((y >= 0) | (slope < 0)))
-        return back
+        return torch.where(((y <= 1) | (slope > 0)) & ((y >= 0) | (slope < 0)), slope, 0)
 
 
 class Noise:

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 import unicodedata
@@ -416,7 +417,7 @@ def foreign_code(recipe: Recipe | Physics) -> str:
 def place_of(error: Exception) -> str:
     """File and line where foreign code went wrong, outside Python's import machinery and ours."""
     frames = traceback.extract_tb(error.__traceback__)
-    package = str(Path(__file__).parents[1])
+    package = f"{Path(__file__).parents[1]}{os.sep}"
     outside = [
         f
         for f in frames

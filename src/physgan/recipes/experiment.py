@@ -96,15 +96,15 @@ def train_recipe(
         TrainingError: the folder holds another run, or the run fails.
     """
     recipe = _placed(recipe)
-    train, held = _pictures(recipe)
+    degradation = build_degradation(recipe.physics)
+    train, held = _pictures(recipe, degradation)
     # Pictures that are drawn tell what they allow.
     licence = str(recipe.data.licence or getattr(train.pictures, "licence", "unknown"))
-    degradation = build_degradation(recipe.physics)
     objective = build_objective(recipe.objective)
     networks = players_of(recipe, degradation, objective)
     fits = {"crop": recipe.data.crop, "channels": recipe.data.channels}
     try_networks(networks, **fits, scale=degradation.operator.scale)
-    known = measures(train.pictures)
+    known = measures(train.pictures) if train.known else ()
     try_physics(degradation, **fits, known=known, differentiable=objective.needs_y_hat)
     pairs = _pairs(recipe.data, held, degradation, recipe.seed)
     plan = plan_of(recipe, train.steps_per_epoch)
@@ -114,7 +114,7 @@ def train_recipe(
     if resume and not (folder / MANIFEST).exists():
         _log.info("no checkpoint in '%s': beginning anew", folder)
     for name in known:
-        takers = ", ".join(degradation.stages_with(name)) or "no stage takes it"
+        takers = ", ".join(degradation.stages_with(name))
         _log.info("%s measured with the pictures: %s", name, takers)
     _log.info(
         "%d pictures or crops to train on, %d pairs to check on, %d steps, into '%s'",
@@ -190,7 +190,7 @@ def _placed(recipe: Recipe) -> Recipe:
     return Recipe.model_validate(raw)
 
 
-def _pictures(recipe: Recipe) -> tuple[CropStream, list[Held]]:
+def _pictures(recipe: Recipe, degradation: Degradation) -> tuple[CropStream, list[Held]]:
     """The stream of crops, and what is held out."""
     data = recipe.data
     if data.train is not None and data.pictures is not None:
@@ -211,13 +211,14 @@ def _pictures(recipe: Recipe) -> tuple[CropStream, list[Held]]:
             got="nothing",
             remedy="Name it: --data.train FOLDER.",
         )
+    known = any(degradation.stages_with(name) for name in measures(pictures))
     indices: Sequence[int] = range(len(pictures))
     held: Sequence[int] = ()
     middles: dict[int, tuple[Tensor, Mapping[str, Tensor]]] = {}
 
     def readable(index: int) -> bool:
         try:
-            middles[index] = centre_crop(pictures, index, data.crop, data.fit)
+            middles[index] = centre_crop(pictures, index, data.crop, data.fit, known=known)
         except ImageError as error:
             _log.warning("passed over: %s", error)
         return index in middles
@@ -225,7 +226,14 @@ def _pictures(recipe: Recipe) -> tuple[CropStream, list[Held]]:
     if data.pairs is None:
         indices, held = hold_out(pictures, data.hold_out, seed=recipe.seed, readable=readable)
     stream = CropStream(
-        pictures, indices, data.crop, recipe.training.batch, recipe.seed, data.fit, data.augment
+        pictures,
+        indices,
+        data.crop,
+        recipe.training.batch,
+        recipe.seed,
+        data.fit,
+        data.augment,
+        known,
     )
     return stream, [(f"{index:06d}", *middles[index]) for index in held]
 

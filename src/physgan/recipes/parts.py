@@ -253,7 +253,7 @@ def _words(annotation: Any) -> str:
         return _either([_words(kind) for kind in inside])
     if origin is tuple and len(set(inside)) == 1 and len(inside) in _COUNTS:
         return f"{_COUNTS[len(inside)]} {_words(inside[0]).removeprefix('a ')}s"
-    if origin in (list, Sequence) and inside[0] in (int, float):
+    if origin in (list, Sequence) and inside and inside[0] in (int, float):
         return f"a list of {_words(inside[0]).removeprefix('a ')}s"
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     return f"`{text}`"

@@ -47,15 +47,17 @@ def try_physics(
     """
     x = torch.rand(2, channels, crop, crop, generator=Generator().manual_seed(0))
     theta: dict[str, Theta] = {}
-    y = x
+    # A sampler sees the clear picture, made smaller as `Degradation.sample` makes it.
+    y = clear = x
     for name, operator in degradation.operator.operators.items():
-        drawn = _drawn(name, degradation.samplers[name], y)
+        drawn = _drawn(name, degradation.samplers[name], clear)
         maps = [parameter for parameter in known if name in degradation.stages_with(parameter)]
         theta[name] = {**drawn, **dict.fromkeys(maps, x[:, :1])}
         _told(name, operator, theta[name])
         y = _degraded(name, operator, y, theta[name], differentiable=differentiable)
+        clear = clear[..., :: operator.scale, :: operator.scale]
     theta[SENSOR] = _carried_out(
-        "sensor", lambda: degradation.sensor.sample(y, generator=Generator().manual_seed(1))
+        "sensor", lambda: degradation.sensor.sample(clear, generator=Generator().manual_seed(1))
     )
     _carried_out("physics", lambda: degradation.check(theta))
     sensed = _carried_out(
@@ -81,6 +83,12 @@ def _drawn(name: str, sampler: Sampler, x: Tensor) -> dict[str, Tensor]:
             what,
             expected="a dictionary of tensors from sample(x, *, generator)",
             got=f"{type(theta).__name__}{_file_of(sampler)}",
+        )
+    if theta.keys() != again.keys():
+        raise RecipeError(
+            what,
+            expected="the same parameters at every draw",
+            got=f"{', '.join(sorted(theta.keys() ^ again.keys()))} now and then{_file_of(sampler)}",
         )
     for parameter, values in theta.items():
         shape = tuple(values.shape) if isinstance(values, Tensor) else ()
@@ -109,16 +117,14 @@ def _told(name: str, operator: Operator, theta: Theta) -> None:
         return
     what = f"operator of the stage '{name}'"
     words = get_args(Part)
-    wrong = [f"'{part}'" for part in operator.parts.values() if part not in words]
-    untold = [f"nothing of '{parameter}'" for parameter in theta if parameter not in operator.parts]
-    if wrong or untold:
+    if wrong := [f"'{part}'" for part in operator.parts.values() if part not in words]:
         raise RecipeError(
             f"`parts` of the {what}",
-            expected=f"one of {', '.join(words)} for every parameter that is drawn",
-            got=f"{(wrong + untold)[0]}{_file_of(operator)}",
+            expected=f"one of {', '.join(words)} for each parameter",
+            got=f"{wrong[0]}{_file_of(operator)}",
         )
     margin: Any = _carried_out(f"margin of the {what}", lambda: operator.margin(theta), of=operator)
-    if not isinstance(margin, int) or margin < 0:
+    if not hasattr(margin, "__index__") or margin < 0:
         raise RecipeError(
             f"`margin` of the {what}",
             expected="a whole number of pixels, at least 0",
@@ -163,14 +169,17 @@ def _degraded(
         )
     if differentiable:
         leaf = x.clone().requires_grad_()
-        with torch.enable_grad():
-            light = _carried_out(what, lambda: operator(leaf, theta), of=operator, grad=True)
-        # Weights of noise, since a physics of differences has a sum without gradient.
-        weights = torch.randn(light.shape, generator=Generator().manual_seed(3))
-        reaches = (
-            light.requires_grad and torch.autograd.grad((light * weights).sum(), leaf)[0].any()
-        )
-        if not reaches:
+        # Along noise, since a physics of differences has a sum without gradient.
+        along = torch.randn(y.shape, generator=Generator().manual_seed(3))
+
+        def slope() -> Tensor | None:
+            light: Tensor = operator(leaf, theta)
+            if not light.requires_grad:
+                return None
+            return torch.autograd.grad((light * along).sum(), leaf, allow_unused=True)[0]
+
+        gradient = _carried_out(what, slope, of=operator, grad=True)
+        if gradient is None or not gradient.any():
             raise RecipeError(
                 what,
                 expected="a gradient that reaches x, for the terms of the objective behind it",

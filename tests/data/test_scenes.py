@@ -3,7 +3,7 @@
 import functools
 import unicodedata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -165,8 +165,8 @@ def two_folders(folder: Path, *maps: str) -> Path:
 
 
 def test_what_a_set_is_tells_of_its_maps(tmp_path: Path) -> None:
-    def identity(folder: Path, **how: object) -> str:
-        return depth_files(folder / "rgb", folder / "maps", **how).identity()  # type: ignore[arg-type]
+    def identity(folder: Path, **how: Any) -> str:
+        return depth_files(folder / "rgb", folder / "maps", **how).identity()
 
     one = two_folders(tmp_path / "one", "a.npy")
     told = identity(one)

@@ -175,7 +175,8 @@ def test_the_truth_explains_itself_without_noise(name: str) -> None:
     theta = chain.sample(x, generator=generator(1))
     light, y_hat = chain.expose(x, theta)
     assert torch.equal(y_hat, light.clamp(0, 1))
-    quiet = SensorChain([stage for stage in chain.sensor.stages if not isinstance(stage, Noise)])  # type: ignore[attr-defined]
+    assert isinstance(chain.sensor, SensorChain)
+    quiet = SensorChain([stage for stage in chain.sensor.stages if not isinstance(stage, Noise)])
     y = quiet(light, theta[SENSOR], generator=generator())
     assert float((y_hat - y).abs().max()) <= 0.5 / 255 + 1e-6
 

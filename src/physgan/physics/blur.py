@@ -20,8 +20,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from physgan.errors import ShapeError, ThetaError, nearest
-from physgan.physics.checks import check_images, check_range, parameter
+from physgan.errors import ShapeError, ThetaError
+from physgan.physics.checks import check_choice, check_images, check_range, parameter
 from physgan.physics.draw import uniform
 from physgan.types import Part, Theta
 
@@ -61,7 +61,7 @@ def blur(
     """
     check_boundary(boundary)
     _check_shapes(x, kernel, boundary)
-    _check_method(method)
+    check_choice("method of a blur", method, get_args(Method))
     wide = x if x.dtype == torch.float64 else x.float()
     with torch.autocast(x.device.type, enabled=False):
         return _convolved(wide, kernel.to(wide.dtype), boundary, method).to(x.dtype)
@@ -352,23 +352,7 @@ def _check_shapes(x: Tensor, kernel: Tensor, boundary: Boundary) -> None:
 
 def check_boundary(boundary: str) -> None:
     """Raises ThetaError unless a blur knows the boundary."""
-    if boundary not in get_args(Boundary):
-        raise ThetaError(
-            "boundary of a blur",
-            expected=f"one of {', '.join(get_args(Boundary))}",
-            got=repr(boundary),
-            remedy=nearest(str(boundary), get_args(Boundary)),
-        )
-
-
-def _check_method(method: str) -> None:
-    if method not in get_args(Method):
-        raise ThetaError(
-            "method of a blur",
-            expected=f"one of {', '.join(get_args(Method))}",
-            got=repr(method),
-            remedy=nearest(str(method), get_args(Method)),
-        )
+    check_choice("boundary of a blur", boundary, get_args(Boundary))
 
 
 def _fast_length(n: int) -> int:

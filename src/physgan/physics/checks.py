@@ -38,6 +38,17 @@ def check_images(what: str, x: Tensor) -> None:
         )
 
 
+def check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises ThetaError unless the value is one of the choices."""
+    if value not in choices:
+        raise ThetaError(
+            what,
+            expected=f"one of {', '.join(choices)}",
+            got=repr(value),
+            remedy=nearest(str(value), choices),
+        )
+
+
 def check_values(
     what: str, values: Tensor, *, least: float = 0.0, greatest: float = math.inf, remedy: str = ""
 ) -> None:

@@ -25,8 +25,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from physgan.errors import ShapeError, ThetaError, nearest
-from physgan.physics.checks import check_images, check_range, check_values, parameter
+from physgan.errors import ShapeError
+from physgan.physics.checks import check_choice, check_images, check_range, check_values, parameter
 from physgan.types import Theta
 
 Subsampling: TypeAlias = Literal["4:2:0", "4:4:4"]
@@ -80,7 +80,7 @@ def jpeg(y: Tensor, quality: Tensor, *, subsampling: Subsampling = "4:2:0") -> T
         ThetaError: no such subsampling.
         ShapeError: `y` has another rank, or `quality` is not one number for each image.
     """
-    _check_subsampling(subsampling)
+    check_choice("subsampling of JPEG", subsampling, get_args(Subsampling))
     check_images("images to compress", y)
     if 0 in y.shape[1:]:
         raise ShapeError(
@@ -128,7 +128,7 @@ class Jpeg:
         self, quality: tuple[int, int] = (30, 95), subsampling: Subsampling = "4:2:0"
     ) -> None:
         check_range("quality of JPEG", quality, least=1, greatest=100)
-        _check_subsampling(subsampling)
+        check_choice("subsampling of JPEG", subsampling, get_args(Subsampling))
         self.quality = quality
         self.subsampling: Subsampling = subsampling
 
@@ -228,13 +228,3 @@ def _quarters(x: Tensor) -> Tensor:
 def _through(exact: Tensor, rounded: Tensor) -> Tensor:
     """The value of `rounded` with the gradient of `exact`."""
     return rounded.detach() + (exact - exact.detach())
-
-
-def _check_subsampling(subsampling: str) -> None:
-    if subsampling not in get_args(Subsampling):
-        raise ThetaError(
-            "subsampling of JPEG",
-            expected=f"one of {', '.join(get_args(Subsampling))}",
-            got=repr(subsampling),
-            remedy=nearest(str(subsampling), get_args(Subsampling)),
-        )

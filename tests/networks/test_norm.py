@@ -33,6 +33,31 @@ def test_statistics_are_float32_and_the_type_is_kept(dtype: torch.dtype) -> None
     torch.testing.assert_close(result.double(), exact, rtol=torch.finfo(dtype).eps, atol=1e-4)
 
 
-def test_gradients() -> None:
-    x = features(2, 2, 3, 4).requires_grad_()
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("of_x", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("of_g", [torch.contiguous_format, torch.channels_last])
+def test_gradients_whatever_the_layout(
+    n: int, of_x: torch.memory_format, of_g: torch.memory_format
+) -> None:
+    # torch's own instance_norm fails this for n = 1 and a gradient with channels last.
+    x, g = features(n, 4, 5, 6), features(n, 4, 5, 6).cos()
+    exact = x.clone().requires_grad_()
+    variance, mean = torch.var_mean(exact, dim=(2, 3), correction=0, keepdim=True)
+    (expected,) = torch.autograd.grad((exact - mean) / (variance + 1e-5).sqrt(), exact, g)
+    x = x.contiguous(memory_format=of_x).requires_grad_()
+    normalised = InstanceNorm(4)(x)
+    (result,) = torch.autograd.grad(normalised, x, g.contiguous(memory_format=of_g))
+    assert normalised.is_contiguous(memory_format=of_x)
+    torch.testing.assert_close(result, expected)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_gradients_of_gradients(layout: torch.memory_format) -> None:
+    x = features(2, 2, 3, 4).contiguous(memory_format=layout).requires_grad_()
     assert torch.autograd.gradcheck(InstanceNorm(2), (x,))
+    assert torch.autograd.gradgradcheck(InstanceNorm(2), (x,))
+
+
+def test_one_pixel_has_no_variance() -> None:
+    with pytest.raises(ValueError, match="more than one pixel"):
+        InstanceNorm(2)(features(1, 2, 1, 1))

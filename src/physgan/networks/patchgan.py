@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from physgan.networks.checks import check_arguments, check_images
+from physgan.networks.convolution import Conv2d
 from physgan.networks.init import init_normal
 from physgan.networks.norm import InstanceNorm
 
@@ -19,7 +20,7 @@ class ConvNormLeaky(nn.Module):
 
     def __init__(self, channels: int, out_channels: int, *, stride: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, out_channels, 4, stride=stride, padding=1)
+        self.conv = Conv2d(channels, out_channels, 4, stride=stride, padding=1)
         self.norm = InstanceNorm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,13 +46,13 @@ class PatchDiscriminator(nn.Module):
         check_arguments(channels=channels, width=width)
         super().__init__()
         self.channels: int = channels
-        self.stem = nn.Conv2d(channels, width, 4, stride=2, padding=1)
+        self.stem = Conv2d(channels, width, 4, stride=2, padding=1)
         self.body = nn.Sequential(
             ConvNormLeaky(width, 2 * width, stride=2),
             ConvNormLeaky(2 * width, 4 * width, stride=2),
             ConvNormLeaky(4 * width, 8 * width, stride=1),
         )
-        self.head = nn.Conv2d(8 * width, 1, 4, stride=1, padding=1)
+        self.head = Conv2d(8 * width, 1, 4, stride=1, padding=1)
         init_normal(self)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from physgan.networks.base import RestorationNetwork
 from physgan.networks.checks import check_arguments, check_images
+from physgan.networks.convolution import Conv2d, ConvTranspose2d
 from physgan.networks.init import init_normal
 from physgan.networks.norm import InstanceNorm
 from physgan.resize import bicubic
@@ -22,7 +23,7 @@ from physgan.resize import bicubic
 class ConvNormRelu(nn.Module):
     """A convolution (plain or transposed), instance normalisation, ReLU."""
 
-    def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d) -> None:
+    def __init__(self, conv: Conv2d | ConvTranspose2d) -> None:
         super().__init__()
         self.conv = conv
         self.norm = InstanceNorm(conv.out_channels)
@@ -37,9 +38,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+        self.conv1 = Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
         self.norm1 = InstanceNorm(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+        self.conv2 = Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
         self.norm2 = InstanceNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,17 +86,17 @@ class ResNetGenerator(RestorationNetwork):
         self.global_statistics: bool = True
 
         def down(inner: int) -> ConvNormRelu:
-            return ConvNormRelu(nn.Conv2d(inner, 2 * inner, 3, stride=2, padding=1))
+            return ConvNormRelu(Conv2d(inner, 2 * inner, 3, stride=2, padding=1))
 
         def up(inner: int) -> ConvNormRelu:
-            conv = nn.ConvTranspose2d(inner, inner // 2, 3, stride=2, padding=1, output_padding=1)
+            conv = ConvTranspose2d(inner, inner // 2, 3, stride=2, padding=1, output_padding=1)
             return ConvNormRelu(conv)
 
-        self.stem = ConvNormRelu(nn.Conv2d(channels, width, 7, padding=3, padding_mode="reflect"))
+        self.stem = ConvNormRelu(Conv2d(channels, width, 7, padding=3, padding_mode="reflect"))
         self.down = nn.Sequential(down(width), down(2 * width))
         self.blocks = nn.Sequential(*(ResidualBlock(4 * width) for _ in range(blocks)))
         self.up = nn.Sequential(up(4 * width), up(2 * width))
-        self.head = nn.Conv2d(width, channels, 7, padding=3, padding_mode="reflect")
+        self.head = Conv2d(width, channels, 7, padding=3, padding_mode="reflect")
         init_normal(self)
 
     def forward(self, y: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from physgan.errors import ShapeError
 from physgan.networks.base import RestorationNetwork
 from physgan.networks.checks import check_arguments, check_images
+from physgan.networks.convolution import Conv2d
 from physgan.resize import bicubic
 
 
@@ -28,8 +29,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.first = Conv2d(width, width, 3, padding=1)
+        self.second = Conv2d(width, width, 3, padding=1)
         # Deep sums of residuals grow without this; the first steps then overshoot.
         with torch.no_grad():
             self.second.weight.mul_(0.1)
@@ -84,7 +85,7 @@ class UNet(RestorationNetwork):
             blocks, unshuffle, getattr(block, "convolutions", 2)
         )
         self.global_statistics: bool = False
-        self.stem = nn.Conv2d(channels * unshuffle**2, widths[0], 3, padding=1)
+        self.stem = Conv2d(channels * unshuffle**2, widths[0], 3, padding=1)
         self.encoders = nn.ModuleList()
         self.downs = nn.ModuleList()
         self.ups = nn.ModuleList()
@@ -92,11 +93,11 @@ class UNet(RestorationNetwork):
         for level, (width, count) in enumerate(zip(widths[:-1], blocks[:-1], strict=True)):
             below = widths[level + 1]
             self.encoders.append(nn.Sequential(*(block(width) for _ in range(count))))
-            self.downs.append(nn.Conv2d(width, below, 2, stride=2))
-            self.ups.append(nn.Conv2d(below, width * 4, 1))
+            self.downs.append(Conv2d(width, below, 2, stride=2))
+            self.ups.append(Conv2d(below, width * 4, 1))
             self.decoders.append(nn.Sequential(*(block(width) for _ in range(count))))
         self.bottom = nn.Sequential(*(block(widths[-1]) for _ in range(blocks[-1])))
-        self.head = nn.Conv2d(widths[0], channels * (unshuffle * scale) ** 2, 3, padding=1)
+        self.head = Conv2d(widths[0], channels * (unshuffle * scale) ** 2, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 

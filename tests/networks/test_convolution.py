@@ -1,0 +1,151 @@
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from physgan.networks import PatchDiscriminator, ResNetGenerator, UNet, winograd
+from physgan.networks.convolution import Conv2d, ConvTranspose2d
+
+
+def noise(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+
+
+@settings(max_examples=40)
+@given(
+    n=st.integers(1, 3),
+    c=st.integers(1, 3),
+    k=st.integers(1, 3),
+    height=st.integers(3, 17),
+    width=st.integers(3, 17),
+    padding=st.integers(0, 2),
+    at_once=st.integers(1, 9),
+)
+def test_winograd_is_convolution(
+    n: int, c: int, k: int, height: int, width: int, padding: int, at_once: int
+) -> None:
+    x, weight = noise(n, c, height, width).requires_grad_(), noise(k, c, 3, 3).requires_grad_()
+    expected = F.conv2d(x, weight, padding=padding)
+    g = torch.cos(expected.detach() * 7)
+    expected_x, expected_weight = torch.autograd.grad(expected, (x, weight), g)
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        patch.setattr(winograd, "_AT_ONCE", at_once)
+        result = winograd.convolve(x, weight, padding)
+        dx, dw = winograd.gradients(g, x, weight, padding, of_x=True, of_weight=True)
+        only_x = winograd.gradients(g, x, weight, padding, of_x=True, of_weight=False)
+        only_weight = winograd.gradients(g, x, weight, padding, of_x=False, of_weight=True)
+    torch.testing.assert_close(result, expected.detach())
+    torch.testing.assert_close(dx, expected_x)
+    torch.testing.assert_close(dw, expected_weight)
+    torch.testing.assert_close(only_x, (dx, None))
+    torch.testing.assert_close(only_weight, (None, dw))
+
+
+LAYERS: dict[str, Callable[[], tuple[nn.Module, nn.Module]]] = {
+    "winograd": lambda: (nn.Conv2d(64, 80, 3, padding=1), Conv2d(64, 80, 3, padding=1)),
+    "winograd, mirrored": lambda: (
+        nn.Conv2d(64, 64, 3, padding=1, padding_mode="reflect"),
+        Conv2d(64, 64, 3, padding=1, padding_mode="reflect"),
+    ),
+    "winograd backwards alone": lambda: (
+        nn.Conv2d(48, 50, 3, bias=False),
+        Conv2d(48, 50, 3, bias=False),
+    ),
+    "strided": lambda: (
+        nn.Conv2d(48, 64, 4, stride=2, padding=1),
+        Conv2d(48, 64, 4, stride=2, padding=1),
+    ),
+    "uneven": lambda: (
+        nn.Conv2d(48, 48, (1, 3), stride=(1, 2), padding=(0, 1)),
+        Conv2d(48, 48, (1, 3), stride=(1, 2), padding=(0, 1)),
+    ),
+    "pointwise": lambda: (nn.Conv2d(48, 96, 1), Conv2d(48, 96, 1)),
+    "transposed": lambda: (
+        nn.ConvTranspose2d(64, 48, 3, stride=2, padding=1, output_padding=1),
+        ConvTranspose2d(64, 48, 3, stride=2, padding=1, output_padding=1),
+    ),
+    "narrow": lambda: (nn.Conv2d(48, 3, 3, padding=1), Conv2d(48, 3, 3, padding=1)),
+    "groups": lambda: (nn.Conv2d(96, 96, 3, groups=2), Conv2d(96, 96, 3, groups=2)),
+    "dilated": lambda: (nn.Conv2d(48, 48, 3, dilation=2), Conv2d(48, 48, 3, dilation=2)),
+    "same": lambda: (nn.Conv2d(48, 48, 3, padding="same"), Conv2d(48, 48, 3, padding="same")),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("n", [1, 2])
+def test_equals_the_library(layer: str, n: int) -> None:
+    theirs, ours = LAYERS[layer]()
+    ours.load_state_dict(theirs.state_dict())
+    ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    theirs.double()
+    channels = next(ours.parameters()).shape[0 if isinstance(ours, ConvTranspose2d) else 1]
+    channels *= getattr(ours, "groups", 1)
+    x = noise(n, channels, 11, 14, dtype=torch.float32)
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    wide = x.detach().double().requires_grad_()
+    y, expected = ours(x), theirs(wide)
+    g = torch.cos(expected.detach())
+    found = torch.autograd.grad(y, (x, *ours.parameters()), g.float())
+    sought = torch.autograd.grad(expected, (wide, *theirs.parameters()), g)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    for ours_is, theirs_is in zip((y, *found), (expected, *sought), strict=True):
+        scale = theirs_is.square().mean().sqrt()
+        torch.testing.assert_close(ours_is.double() / scale, theirs_is / scale, rtol=0, atol=3e-5)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(x), y.detach(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("layer", ["winograd", "strided", "transposed"])
+def test_has_gradients_of_gradients(layer: str) -> None:
+    theirs, ours = LAYERS[layer]()
+    ours.load_state_dict(theirs.state_dict())
+    x = noise(1, next(ours.parameters()).shape[0 if layer == "transposed" else 1], 7, 8).float()
+    penalties = []
+    for module in (theirs, ours):
+        z = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+        (slope,) = torch.autograd.grad(module(z).square().sum(), z, create_graph=True)
+        slope.square().sum().backward()
+        penalties.append([p.grad for p in module.parameters()])
+    torch.testing.assert_close(penalties[1], penalties[0], rtol=1e-3, atol=1e-2)
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "resnet9": lambda: ResNetGenerator(width=16, blocks=2),
+    "unet": lambda: UNet(widths=(48, 64), blocks=(1, 1)),
+    "patchgan": lambda: PatchDiscriminator(width=16),
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_network_has_the_gradients_that_it_has_in_double(network: str, n: int) -> None:
+    # A single image with channels last once had false gradients, by a fault of torch's own
+    # instance normalisation.
+    ours = NETWORKS[network]()
+    for p in ours.parameters():
+        nn.init.normal_(p, std=0.05)
+    exact = copy.deepcopy(ours).double()
+    ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    y = torch.rand(n, 3, 32, 40).contiguous(memory_format=torch.channels_last)
+    g = torch.cos(7 * exact(y.double()).detach())
+    sought = torch.autograd.grad(exact(y.double()), list(exact.parameters()), g)
+    found = torch.autograd.grad(ours(y), list(ours.parameters()), g.float())
+    for (name, _), is_, should in zip(ours.named_parameters(), found, sought, strict=True):
+        # A bias before normalisation has a gradient of nothing but rounding.
+        scale = should.abs().max() + 1e-3 * max(s.abs().max() for s in sought)
+        assert ((is_ - should).abs().max() / scale) < 2e-3, name
+
+
+def test_compiles_to_the_library() -> None:
+    exported = torch.export.export(
+        LAYERS["winograd"]()[1].eval(),
+        (noise(1, 64, 8, 8).float().contiguous(memory_format=torch.channels_last),),
+    )
+    names = [str(node.target) for node in exported.graph.nodes]
+    assert any("conv2d" in name for name in names)
+    assert not any("bmm" in name for name in names)

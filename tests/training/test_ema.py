@@ -25,7 +25,7 @@ def test_against_a_computation_by_hand() -> None:
     expected = [p.detach().double() for p in module.parameters()]
     for t in range(12):
         drift(module, t)
-        average.update(module, t)
+        average.update(module, t, torch.tensor(True))
         keep = min(0.5, (1 + t) / (10 + t))  # 0.1, 2/11, 3/12, … until 0.5 at t = 8
         assert (keep == 0.5) == (t >= 8)
         expected = [
@@ -41,7 +41,7 @@ def test_the_first_update_forgets_the_start() -> None:
     start = [p.detach().clone() for p in module.parameters()]
     average = EMA(module, decay=0.999)
     drift(module, 0)
-    average.update(module, 0)
+    average.update(module, 0, torch.tensor(True))
     for mine, now, old in zip(average.module.parameters(), module.parameters(), start, strict=True):
         torch.testing.assert_close(mine, 0.9 * now + 0.1 * old)
 
@@ -51,7 +51,7 @@ def test_buffers_are_copied() -> None:
     average = EMA(module, decay=0.999)
     for t in range(3):
         drift(module, t)
-    average.update(module, 0)
+    average.update(module, 0, torch.tensor(True))
     pairs = list(zip(average.module.buffers(), module.buffers(), strict=True))
     assert len(pairs) == 3
     for mine, theirs in pairs:
@@ -75,6 +75,16 @@ def test_no_decay_follows_at_once() -> None:
     module = network()
     average = EMA(module, decay=0.0)
     drift(module, 0)
-    average.update(module, 100)
+    average.update(module, 100, torch.tensor(True))
     for mine, theirs in zip(average.module.parameters(), module.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+def test_a_network_that_has_not_moved_leaves_the_average() -> None:
+    module = network()
+    average = EMA(module, decay=0.9)
+    drift(module, 0)
+    before = [p.clone() for p in average.module.parameters()]
+    average.update(module, 3, torch.tensor(False))
+    for mine, old in zip(average.module.parameters(), before, strict=True):
+        assert torch.equal(mine, old)

@@ -45,18 +45,18 @@ def _discriminators_not_frozen(patch: pytest.MonkeyPatch) -> None:
 
 
 def _pool_bypassed(patch: pytest.MonkeyPatch) -> None:
-    def exchange(self: ImagePool, fake: Tensor) -> Tensor:
+    def exchange(self: ImagePool, fake: Tensor, whole: Tensor) -> Tensor:
         return fake.detach().mul(255).round().clamp(0, 255) / 255
 
     patch.setattr(ImagePool, "exchange", exchange)
 
 
 def _average_dropped(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(EMA, "update", lambda self, module, updates: None)
+    patch.setattr(EMA, "update", lambda self, module, updates, moved: None)
 
 
 def _average_is_the_last(patch: pytest.MonkeyPatch) -> None:
-    def update(self: EMA, module: Any, updates: int) -> None:
+    def update(self: EMA, module: Any, updates: int, moved: Tensor) -> None:
         self.module.load_state_dict(module.state_dict())
 
     patch.setattr(EMA, "update", update)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Generator, Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from physgan.cli import main
 from physgan.data.crops import Crops
@@ -20,6 +22,7 @@ from physgan.errors import TrainingError
 from physgan.networks import PatchDiscriminator, UNet
 from physgan.objective.objective import Objective, Weights
 from physgan.physics.compose import Degradation, Stage
+from physgan.recipes.build import build_degradation
 from physgan.recipes.load import load_recipe
 from physgan.training.logs import Watcher
 from physgan.training.loop import Outcome, Plan, fit
@@ -550,3 +553,51 @@ def test_pictures_of_a_run_are_those_of_the_folder(tmp_path: Path) -> None:
         torch.equal(read.read(a)[:, :40, :40], read.read(b)[:, :40, :40])
         for a, b in pairwise(range(3))
     )
+
+
+class Answers(TorchDispatchMode):
+    """Counts what would have to wait for a device: numbers that Python is told, and sizes."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal")
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.asked: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        if func.name().removeprefix("aten::").split(".")[0] in self.WAITING:
+            ours = [f for f in traceback.extract_stack() if "physgan" in f.filename]
+            # Choices of the pools come from a generator on the host.
+            if "self.generator" not in (ours[-1].line or ""):
+                self.asked.append(f"{ours[-1].filename}:{ours[-1].lineno}")
+        return func(*args, **(kwargs or {}))
+
+
+def test_nothing_waits_for_the_device_between_lines_of_the_log(tmp_path: Path) -> None:
+    answers = Answers()
+    between: list[int] = []
+
+    class Between(Recorder):
+        def stepped(self, step: int) -> None:
+            between.append(len(answers.asked))
+
+        def told(self, record: Mapping[str, float | int | str]) -> None:
+            super().told(record)
+            between.append(len(answers.asked))
+
+    watcher = Between()
+    with answers:
+        run(
+            tmp_path,
+            build_degradation(load_recipe("deblur-natural").physics),
+            watcher=watcher,
+            constant=8,
+            log_every=7,
+            patience=7,
+            pool=3,
+        )
+    # Told after step 7 and at the end: only there may numbers have been asked for.
+    assert between[:6] == [between[0]] * 6
+    assert between[6] > between[5]

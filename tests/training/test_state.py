@@ -78,7 +78,7 @@ def advance(state: TrainState, steps: int) -> TrainState:
             objective=Objective(),
             generator=state.generators["sensor"],
         )
-        state.ema.update(state.networks["generator"], state.step)
+        state.ema.update(state.networks["generator"], state.step, torch.tensor(True))
         state.step += 1
         for name, number in numbers.items():
             state.sums[name] = state.sums.get(name, torch.zeros(())) + number

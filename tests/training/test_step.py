@@ -165,7 +165,10 @@ def test_broken_numbers_change_nothing() -> None:
             assert (value == before[name][key]).all(), f"{name}.{key} moved"
     assert torch.equal(player.optimiser.state_dict()["state"][0]["exp_avg"], moments)
     for name, opponent in opponents.items():
-        assert torch.equal(opponent.pool.state()["images"], pools[name])
+        images, kept = opponent.pool.state()["images"], pools[name]
+        assert torch.equal(images[: len(kept)], kept)
+        assert len(images) == 2 * len(kept)  # the pool is not full yet: an older image once more
+        assert all(torch.equal(image, kept[0]) for image in images[len(kept) :])
     assert _step(player, opponents)["skipped"] == 0
 
 

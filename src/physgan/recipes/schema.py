@@ -191,7 +191,9 @@ class Training(Strict):
     log_every: PositiveInt = Field(20, description="Steps between two lines of the log.")
     validate_every: PositiveInt = Field(500, description="Steps between two validations.")
     patience: PositiveInt = Field(
-        20, description="Steps in a row that may be skipped before the run stops with a diagnosis."
+        20,
+        description="Steps in a row that may be skipped; some more, and the run stops with a "
+        "diagnosis.",
     )
     checkpoint: CheckpointSpec = Field(
         default_factory=CheckpointSpec, description="What is written so that a run can go on."

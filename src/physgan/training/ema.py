@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class EMA:
@@ -22,11 +22,20 @@ class EMA:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def update(self, module: nn.Module, updates: int) -> None:
-        """Moves the average towards `module`; `updates` counts the updates before this one."""
-        keep = min(self.decay, (1 + updates) / (10 + updates))
-        torch._foreach_lerp_(
-            list(self.module.parameters()), list(module.parameters()), weight=1 - keep
-        )
+    def update(self, module: nn.Module, updates: int | Tensor, moved: Tensor) -> None:
+        """Moves the average towards `module`, without waiting for the device.
+
+        Args:
+            module: the network that is trained.
+            updates: how many updates came before this one, a number of Python or on its device.
+            moved: whether the network has moved; else the average does not either.
+        """
+        u = torch.as_tensor(updates, dtype=torch.float64, device=moved.device)
+        keep = ((1 + u) / (10 + u)).clamp(max=self.decay)
+        average: list[Tensor] = list(self.module.parameters())
+        trained: list[Tensor] = list(module.parameters())
+        way = list(torch._foreach_sub(trained, average))
+        torch._foreach_mul_(way, (1 - keep) * moved)
+        torch._foreach_add_(average, way)
         for mine, theirs in zip(self.module.buffers(), module.buffers(), strict=True):
             mine.copy_(theirs)

@@ -160,20 +160,13 @@ def fit(
                 backward=fabric.backward,
             )
 
+            _count(state, numbers, opponents)
             state.step += 1
-            if numbers["skipped"]:
-                state.skipped += 1
-            else:
-                state.ema.update(state.networks[GENERATOR], state.step - state.skipped - 1)
-            behind = [f"d_{name}" for name in opponents if numbers.get(f"d_{name}_skipped")]
-            state.d_skipped += len(behind)
-            state.skipped_in_a_row += 1
-            if not numbers["skipped"] and not behind:
-                state.skipped_in_a_row = 0
-            elif state.skipped_in_a_row >= plan.patience:
-                raise _diagnosis(numbers, state, plan)
-            if not numbers["skipped"]:
-                _add(state, {k: v for k, v in numbers.items() if not k.startswith(tuple(behind))})
+            # The device is asked how it went every now and then only: the answer takes a while.
+            if state.step % min(plan.log_every, plan.patience) == 0:
+                in_a_row = int(state.skipped_in_a_row)
+                if in_a_row >= plan.patience:
+                    raise _diagnosis(numbers, state, plan)
             state.seconds = before + time.monotonic() - began
             for watcher in told:
                 watcher.stepped(state.step)
@@ -184,7 +177,7 @@ def fit(
                 rate = (state.step - logged[0]) / max(now - logged[1], 1e-9)
                 logged = (state.step, now)
                 record = _means(state) | {"steps_per_second": rate, "lr": plan.lr * factor}
-                skips = {"skipped": state.skipped, "d_skipped": state.d_skipped}
+                skips = {"skipped": int(state.skipped), "d_skipped": int(state.d_skipped)}
                 _tell(told, "train", state, record | skips)
             if pairs and (state.step % plan.validate_every == 0 or last):
                 state.measured, pictures = validate(state.ema.module, pairs, device=fabric.device)  # type: ignore[arg-type]
@@ -299,17 +292,36 @@ def _outcome(state: TrainState) -> Outcome:
     return Outcome(state.step, state.seconds, state.measured, state.arithmetic)
 
 
-def _add(state: TrainState, numbers: Mapping[str, Tensor]) -> None:
-    """Sums a step's numbers for the next line of the log, on the device."""
+def _count(state: TrainState, numbers: Mapping[str, Tensor], opponents: Iterable[str]) -> None:
+    """Takes a step's numbers into the average, the counts and the next line of the log.
+
+    All of it happens on the device, that nothing waits for it.
+    """
+    skipped = numbers["skipped"].bool()
+    state.ema.update(state.networks[GENERATOR], state.step - state.skipped, ~skipped)
+    behind = {name: numbers[f"d_{name}_skipped"].bool() for name in opponents}
+    broken = skipped
+    for stayed in behind.values():
+        broken = broken | stayed
+        state.d_skipped = state.d_skipped + stayed
+    state.skipped = state.skipped + skipped
+    state.skipped_in_a_row = (state.skipped_in_a_row + 1) * broken
     for name, number in numbers.items():
-        if not name.endswith("skipped"):
-            state.sums[name] = state.sums[name] + number if name in state.sums else number
-            state.counts[name] = state.counts.get(name, 0) + 1
+        if name.endswith("skipped"):
+            continue
+        of = [stayed for d, stayed in behind.items() if name.startswith(f"d_{d}")]
+        counts = ~(skipped | of[0] if of else skipped)
+        zero = torch.zeros_like(number)
+        state.sums[name] = state.sums.get(name, zero) + torch.where(counts, number, zero)
+        state.counts[name] = state.counts.get(name, 0) + counts
 
 
 def _means(state: TrainState) -> dict[str, float]:
-    """Means since the last line of the log, which begin anew."""
-    means = {name: float(total) / state.counts[name] for name, total in state.sums.items()}
+    """Means since the last line of the log, which begin anew; none of what was never whole."""
+    counts = {name: int(count) for name, count in state.counts.items()}
+    means = {
+        name: float(total) / counts[name] for name, total in state.sums.items() if counts[name]
+    }
     state.sums, state.counts = {}, {}
     return means
 
@@ -344,7 +356,7 @@ def _diagnosis(numbers: Mapping[str, Tensor], state: TrainState, plan: Plan) -> 
     return TrainingError(
         f"training at step {state.step}",
         expected="finite numbers",
-        got=f"{state.skipped_in_a_row} skipped steps in a row, {', '.join(broken)} not finite "
+        got=f"{int(state.skipped_in_a_row)} skipped steps in a row, {', '.join(broken)} not finite "
         f"(last: {listed}; learning rate {plan.lr:g}, precision {plan.precision})",
         remedy="Lower --optimiser.lr, set --optimiser.clip 1, or try --training.precision fp32, "
         "and --resume: the last checkpoint, if there is one, has finite weights.",

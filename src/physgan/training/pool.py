@@ -28,13 +28,23 @@ class ImagePool:
         self.images: Tensor | None = None
         self.count = 0
 
-    def exchange(self, fake: Tensor) -> Tensor:
-        """Takes new images N×C×H×W in [0, 1] and returns as many, new and old mixed, detached."""
+    def exchange(self, fake: Tensor, whole: Tensor | None = None) -> Tensor:
+        """Takes new images N×C×H×W in [0, 1] and returns as many, new and old mixed, detached.
+
+        Args:
+            fake: the new images.
+            whole: a truth value on their device. Where it is false the new images are worth
+                nothing: what the pool holds stays, and a place that they would have been the
+                first to take holds an older image once more, or black. What is returned is then
+                worth nothing.
+        """
         levels = to_levels(fake)
         if self.capacity == 0:
             return from_levels(levels, fake.dtype)
         if self.images is None:
             self.images = levels.new_zeros(self.capacity, *levels.shape[1:])
+        if whole is not None:
+            levels = torch.where(whole, levels, self.images[:1])
         result = levels.clone()
         for i in range(levels.shape[0]):
             if self.count < self.capacity:
@@ -43,7 +53,8 @@ class ImagePool:
             elif torch.rand((), generator=self.generator) < 0.5:
                 slot = int(torch.randint(self.capacity, (), generator=self.generator))
                 result[i] = self.images[slot]
-                self.images[slot] = levels[i]
+                kept = self.images[slot]
+                self.images[slot] = levels[i] if whole is None else levels[i].where(whole, kept)
         return from_levels(result, fake.dtype)
 
     def state(self) -> dict[str, Tensor]:

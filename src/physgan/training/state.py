@@ -49,7 +49,8 @@ class TrainState:
         ema: the average of the generator.
         generators: every source of randomness besides torch's global one.
         step: steps taken, skipped ones included; the data's position too.
-        skipped: steps in which the generator did not move, its numbers not being finite.
+        skipped: steps in which the generator did not move, its numbers not being finite; this and
+            the next two count on the device.
         d_skipped: moves that a discriminator did not make, for the same reason.
         skipped_in_a_row: steps of either kind since the last whole one.
         data: what identifies the training pictures and whatever else may not change.
@@ -66,15 +67,15 @@ class TrainState:
     ema: EMA
     generators: Mapping[str, Generator]
     step: int = 0
-    skipped: int = 0
-    d_skipped: int = 0
-    skipped_in_a_row: int = 0
+    skipped: int | Tensor = 0
+    d_skipped: int | Tensor = 0
+    skipped_in_a_row: int | Tensor = 0
     data: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     measured: dict[str, float] = field(default_factory=dict)
     arithmetic: str = ""
     sums: dict[str, Tensor] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int | Tensor] = field(default_factory=dict)
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors under flat names, as they are."""
@@ -184,14 +185,14 @@ def save_checkpoint(
     manifest: dict[str, Any] = {
         "format": _FORMAT,
         "step": state.step,
-        "skipped": state.skipped,
-        "d_skipped": state.d_skipped,
+        "skipped": int(state.skipped),
+        "d_skipped": int(state.d_skipped),
+        "skipped_in_a_row": int(state.skipped_in_a_row),
         "data": dict(state.data),
-        "skipped_in_a_row": state.skipped_in_a_row,
         "seconds": state.seconds,
         "measured": state.measured,
         "arithmetic": state.arithmetic,
-        "counts": state.counts,
+        "counts": {name: int(count) for name, count in state.counts.items()},
         "compact": compact,
         "parts": [
             f"checkpoint-{state.step:08d}-{tag}.{number:03d}"

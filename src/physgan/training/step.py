@@ -1,7 +1,7 @@
 """One step of adversarial training under a physics: the generator moves, then each discriminator.
 
 No logging, no files, no device choice: what goes in is a batch and the players, what comes out are
-named numbers.
+named numbers. Nothing here waits for the device: whether a player may move is decided there.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def adversarial_step(
         for each discriminator `d_NAME` (its loss), `d_NAME_real` and `d_NAME_fake` (the share of
         patches it gets right), `d_NAME_gradient_norm` and `d_NAME_skipped`. A player's `skipped`
         is 1 where a number that is not finite stopped its move; its network and optimiser are then
-        as they were. Where it was the generator's, no discriminator moves and no pool takes its
-        images.
+        as they were. Where it was the generator's, no discriminator moves, no pool takes its
+        images, and the numbers of the discriminators mean nothing.
     """
     x, y, theta = batch
     d_clear, d_observation = opponents.get(CLEAR), opponents.get(OBSERVATION)
@@ -116,14 +116,11 @@ def adversarial_step(
     )
     numbers = {name: term.detach() for name, term in terms.items()}
     numbers |= {"total": total.detach(), "gradient_norm": norm.detach()}
-    numbers["skipped"] = torch.zeros(())
-    if not torch.isfinite(norm + total.detach()):
-        # Nothing that this batch made may reach weights, moments or pools.
-        player.optimiser.zero_grad(set_to_none=True)
-        numbers["skipped"] = torch.ones(())
-        return numbers
+    # Nothing that a broken batch made may reach weights, moments or pools.
+    whole = torch.isfinite(norm.detach() + total.detach())
+    numbers["skipped"] = (~whole).float()
     with record_function("optimiser"):
-        player.optimiser.step()
+        _move(player.optimiser, whole)
 
     # Each discriminator's move.
     fakes = {CLEAR: (x, x_hat), OBSERVATION: (y, y_hat_seen)}
@@ -131,7 +128,7 @@ def adversarial_step(
         real, fake = fakes[name]
         if fake is not None:
             with record_function("discriminators"):
-                numbers |= _judged(name, opponent, real, fake, objective, backward)
+                numbers |= _judged(name, opponent, real, fake, objective, backward, whole)
     return numbers
 
 
@@ -142,10 +139,12 @@ def _judged(
     fake: Tensor,
     objective: Objective,
     backward: Callable[[Tensor], object],
+    whole: Tensor,
 ) -> dict[str, Tensor]:
     """A discriminator's move; its numbers as `adversarial_step` gives them."""
     # Both on the levels of 8-bit pictures, whatever the sensor, so that levels tell nothing.
-    seen = torch.cat([from_levels(to_levels(real), real.dtype), opponent.pool.exchange(fake)])
+    history = opponent.pool.exchange(fake, whole)
+    seen = torch.cat([from_levels(to_levels(real), real.dtype), history])
     # One pass for both; no layer of a discriminator may mix the images of a batch.
     logits_real, logits_fake = opponent.network(seen).chunk(2)
     loss = objective.adversarial.discriminator(logits_real, logits_fake)
@@ -153,19 +152,30 @@ def _judged(
     backward(loss)
     norm = nn.utils.get_total_norm(_gradients(opponent.network))
     undecided = objective.adversarial.boundary
-    numbers = {
+    moves = whole & torch.isfinite(norm.detach() + loss.detach())
+    _move(opponent.optimiser, moves)
+    return {
         f"d_{name}": loss.detach(),
         f"d_{name}_gradient_norm": norm.detach(),
         f"d_{name}_real": (logits_real.detach() > undecided).float().mean(),
         f"d_{name}_fake": (logits_fake.detach() < undecided).float().mean(),
-        f"d_{name}_skipped": torch.zeros(()),
+        f"d_{name}_skipped": (whole & ~moves).float(),
     }
-    if torch.isfinite(norm + loss.detach()):
-        opponent.optimiser.step()
-    else:
-        opponent.optimiser.zero_grad(set_to_none=True)
-        numbers[f"d_{name}_skipped"] = torch.ones(())
-    return numbers
+
+
+def _move(optimiser: Optimizer, allowed: Tensor) -> None:
+    """A step of an optimiser where a number on the device allows it, or none at all."""
+    inner: Optimizer = getattr(optimiser, "optimizer", optimiser)  # which Fabric wraps
+    if not getattr(inner, "_step_supports_amp_scaling", False):
+        if allowed:
+            optimiser.step()
+        return
+    # The way in which gradient scaling tells fused optimisers to pass over a step.
+    inner.grad_scale, inner.found_inf = None, (~allowed).float()  # type: ignore[attr-defined]
+    try:
+        optimiser.step()
+    finally:
+        del inner.grad_scale, inner.found_inf  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -38,12 +39,12 @@ def test_discriminators_rest_while_the_generator_moves() -> None:
     check_discriminators_rest()
 
 
-def _players(seed: int = 0) -> tuple[Player, dict[str, Opponent]]:
+def _players(seed: int = 0, *, fused: bool = False) -> tuple[Player, dict[str, Opponent]]:
     networks = drawn(seed)
     choices = Generator().manual_seed(0)
 
     def adam(name: str) -> Adam:
-        return Adam(networks[name].parameters(), lr=1e-3)
+        return Adam(networks[name].parameters(), lr=1e-3, fused=fused)
 
     player = Player(networks["generator"], adam("generator"))
     return player, {
@@ -147,12 +148,13 @@ def test_matched_observations_pass_the_sensor_of_their_own_theta() -> None:
     assert not torch.allclose(seen[False] * 255, (seen[False] * 255).round(), atol=1e-2)
 
 
-def test_broken_numbers_change_nothing() -> None:
-    player, opponents = _players()
+@pytest.mark.parametrize("fused", [False, True])
+def test_broken_numbers_change_nothing(fused: bool) -> None:
+    player, opponents = _players(fused=fused)
     _step(player, opponents)  # so that there are moments and pools to keep
     networks = {"generator": player.network, **{n: o.network for n, o in opponents.items()}}
     before = {name: parameters(network) for name, network in networks.items()}
-    moments = player.optimiser.state_dict()["state"][0]["exp_avg"].clone()
+    moments = copy.deepcopy(player.optimiser.state_dict()["state"][0])
     pools = {name: o.pool.state()["images"].clone() for name, o in opponents.items()}
     chain = degradation("blur", sensor=True)
     batch = _batch(chain)
@@ -163,7 +165,8 @@ def test_broken_numbers_change_nothing() -> None:
     for name, network in networks.items():
         for key, value in parameters(network).items():
             assert (value == before[name][key]).all(), f"{name}.{key} moved"
-    assert torch.equal(player.optimiser.state_dict()["state"][0]["exp_avg"], moments)
+    for name, moment in player.optimiser.state_dict()["state"][0].items():
+        assert torch.equal(moment, moments[name]), name
     for name, opponent in opponents.items():
         images, kept = opponent.pool.state()["images"], pools[name]
         assert torch.equal(images[: len(kept)], kept)
@@ -238,3 +241,43 @@ def test_frozen_networks_thaw_even_after_an_error() -> None:
     with pytest.raises(RuntimeError):
         fail()
     assert all(p.requires_grad for p in network.parameters())
+
+
+@pytest.mark.parametrize("parts", [2, 3, 9])
+def test_a_batch_in_parts_takes_the_same_step(parts: int) -> None:
+    """Weights, moments, numbers and pools after three steps, float64, five images."""
+    chain = degradation("blur", sensor=True)
+    results = []
+    for taken in (1, parts):
+        player, opponents = _players()
+        everyone = {"generator": player, **opponents}
+        for one in everyone.values():
+            one.network.double()
+        numbers: dict[str, Tensor] = {}
+        for seed in range(3):
+            draws = Generator().manual_seed(seed)
+            x = torch.rand(5, 3, 12, 12, generator=draws, dtype=torch.float64)
+            theta = chain.sample(x, generator=draws)
+            theta = {s: {n: t.double() for n, t in part.items()} for s, part in theta.items()}
+            numbers = adversarial_step(
+                Batch(x, x.flip(-1), theta),
+                player,
+                opponents,
+                degradation=chain,
+                objective=Objective(matched=False),
+                generator=Generator(),
+                clip=0.5,
+                parts=taken,
+            )
+        weights = {
+            f"{name}.{key}": value
+            for name, one in everyone.items()
+            for key, value in parameters(one.network).items()
+        }
+        pools = {name: o.pool.state()["images"] for name, o in opponents.items()}
+        results.append((numbers, weights, pools))
+    (numbers, weights, pools), (numbers_of_parts, weights_of_parts, pools_of_parts) = results
+    torch.testing.assert_close(numbers_of_parts, numbers, check_dtype=False)
+    torch.testing.assert_close(pools_of_parts, pools)
+    for key, value in weights.items():
+        torch.testing.assert_close(weights_of_parts[key], value, rtol=1e-9, atol=1e-12, msg=key)

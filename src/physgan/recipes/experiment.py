@@ -314,6 +314,8 @@ def plan_of(recipe: Recipe, steps_per_epoch: int) -> Plan:
         pool=recipe.objective.pool,
         precision=training.precision,
         compile=training.compile,
+        parts=training.parts,
+        recompute=training.recompute,
         workers=recipe.data.workers,
         log_every=training.log_every,
         validate_every=training.validate_every,

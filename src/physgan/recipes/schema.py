@@ -188,6 +188,16 @@ class Training(Strict):
         "bf16 where the device has units for it, fp32 elsewhere.",
     )
     compile: bool = Field(False, description="Compile the networks; pays off on long runs.")
+    parts: PositiveInt = Field(
+        1,
+        description="Parts in which a batch passes through the networks, one after the other: "
+        "less memory, the same step.",
+    )
+    recompute: bool = Field(
+        False,
+        description="Keep less of the generator's forward pass and compute it again on the way "
+        "back: less memory, more time, the same step.",
+    )
     log_every: PositiveInt = Field(20, description="Steps between two lines of the log.")
     validate_every: PositiveInt = Field(500, description="Steps between two validations.")
     patience: PositiveInt = Field(

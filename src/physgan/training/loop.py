@@ -27,6 +27,7 @@ from physgan.physics.compose import Degradation
 from physgan.training.ema import EMA
 from physgan.training.logs import Watcher
 from physgan.training.pool import ImagePool
+from physgan.training.recompute import recompute
 from physgan.training.schedule import learning_rate_factor
 from physgan.training.state import TrainState, load_checkpoint, save_checkpoint
 from physgan.training.step import CLEAR, OBSERVATION, Opponent, Player, adversarial_step
@@ -54,6 +55,8 @@ class Plan:
     pool: int = 50
     precision: str = "fp32"
     compile: bool = False
+    parts: int = 1
+    recompute: bool = False
     workers: int = 1
     log_every: int = 20
     validate_every: int = 500
@@ -157,6 +160,7 @@ def fit(
                 objective=objective,
                 generator=state.generators["sensor"],
                 clip=plan.clip,
+                parts=plan.parts,
                 backward=fabric.backward,
             )
 
@@ -282,6 +286,8 @@ def _players(
         "pool": choices,
     }
     state = TrainState(raw, optimisers, pools, EMA(raw[GENERATOR], plan.ema), generators)
+    if plan.recompute:  # after the average has been copied, whose blocks are its own
+        recompute(raw[GENERATOR])
     opponents = {name: player for name, player in wrapped.items() if isinstance(player, Opponent)}
     if not opponents.keys() <= {CLEAR, OBSERVATION}:
         raise ValueError(f"opponents are called '{CLEAR}' and '{OBSERVATION}', not {[*opponents]}")

@@ -6,7 +6,7 @@ named numbers. Nothing here waits for the device: whether a player may move is d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -52,6 +52,7 @@ def adversarial_step(
     objective: Objective,
     generator: Generator,
     clip: float | None = None,
+    parts: int = 1,
     backward: Callable[[Tensor], object] = Tensor.backward,
 ) -> dict[str, Tensor]:
     """Trains all players on one batch.
@@ -68,6 +69,8 @@ def adversarial_step(
         objective: the terms and their weights.
         generator: randomness of the sensor in matched re-degradation, on the device of `batch`.
         clip: greatest norm of the generator's gradient.
+        parts: how many parts of the batch pass through the networks one after the other, each
+            adding its gradients; the move is that of the whole batch, the memory that of a part.
         backward: computes gradients from a loss; Fabric's where precision needs it.
 
     Returns:
@@ -78,10 +81,78 @@ def adversarial_step(
         as they were. Where it was the generator's, no discriminator moves, no pool takes its
         images, and the numbers of the discriminators mean nothing.
     """
-    x, y, theta = batch
-    d_clear, d_observation = opponents.get(CLEAR), opponents.get(OBSERVATION)
+    shared = _parts(batch, parts)
 
-    # Forward: restored, re-generated, what D_h sees of it, re-restored.
+    # The generator's move.
+    numbers: dict[str, Tensor] = {}
+    fakes: list[dict[str, Tensor]] = []
+    player.optimiser.zero_grad(set_to_none=True)
+    for part, share in shared:
+        terms, made = _made(part, player, opponents, degradation, objective, generator)
+        with record_function("objective"):
+            total = objective.total(terms)
+        with record_function("backward"):
+            backward(total * share)
+        _add(numbers, terms | {"total": total}, share)
+        fakes.append(made)
+    norm = nn.utils.clip_grad_norm_(
+        player.network.parameters(), clip if clip is not None else torch.inf
+    )
+    numbers["gradient_norm"] = norm.detach()
+    # Nothing that a broken batch made may reach weights, moments or pools.
+    whole = torch.isfinite(norm.detach() + numbers["total"])
+    numbers["skipped"] = (~whole).float()
+    with record_function("optimiser"):
+        _move(player.optimiser, whole)
+
+    # Each discriminator's move.
+    for name, opponent in opponents.items():
+        pairs = [
+            (part.x if name == CLEAR else part.y, made[name], share)
+            for (part, share), made in zip(shared, fakes, strict=True)
+            if name in made
+        ]
+        if pairs:
+            with record_function("discriminators"):
+                numbers |= _judged(name, opponent, pairs, objective, backward, whole)
+    return numbers
+
+
+def _parts(batch: Batch, parts: int) -> list[tuple[Batch, float]]:
+    """A batch in parts of nearly one size, each with its share of the images."""
+    if parts == 1:
+        return [(batch, 1.0)]
+    n = batch.x.shape[0]
+    theta = {
+        stage: {name: values.tensor_split(parts) for name, values in given.items()}
+        for stage, given in batch.theta.items()
+    }
+    return [
+        (
+            Batch(
+                x,
+                y,
+                {s: {name: v[i] for name, v in given.items()} for s, given in theta.items()},
+            ),
+            x.shape[0] / n,
+        )
+        for i, (x, y) in enumerate(
+            zip(batch.x.tensor_split(parts), batch.y.tensor_split(parts), strict=True)
+        )
+        if x.shape[0]
+    ]
+
+
+def _made(
+    part: Batch,
+    player: Player,
+    opponents: Mapping[str, Opponent],
+    degradation: Degradation,
+    objective: Objective,
+    generator: Generator,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The generator's terms, and what it made for each discriminator to judge, detached."""
+    x, y, theta = part
     with record_function("restore"):
         x_hat = player.network(y)
     with record_function("degrade again"):
@@ -93,72 +164,74 @@ def adversarial_step(
                 y_hat_seen = degradation.sense(light, theta, generator=generator)
     with record_function("restore again"):
         x_hat2 = player.network(y_hat) if objective.needs_x_hat2 else None
+    d_clear, d_observation = opponents.get(CLEAR), opponents.get(OBSERVATION)
+    with (
+        record_function("objective"),
+        frozen(*(opponent.network for opponent in opponents.values())),
+    ):
+        terms = objective.generator_terms(
+            x=x,
+            y=y,
+            x_hat=x_hat,
+            y_hat=y_hat,
+            y_hat_seen=y_hat_seen,
+            x_hat2=x_hat2,
+            d_clear=d_clear.network if d_clear else None,
+            d_observation=d_observation.network if d_observation else None,
+        )
+    made = {CLEAR: x_hat.detach()}
+    if y_hat_seen is not None:
+        made[OBSERVATION] = y_hat_seen.detach()
+    return terms, made
 
-    # The generator's move.
-    with frozen(*(opponent.network for opponent in opponents.values())):
-        with record_function("objective"):
-            terms = objective.generator_terms(
-                x=x,
-                y=y,
-                x_hat=x_hat,
-                y_hat=y_hat,
-                y_hat_seen=y_hat_seen,
-                x_hat2=x_hat2,
-                d_clear=d_clear.network if d_clear else None,
-                d_observation=d_observation.network if d_observation else None,
-            )
-            total = objective.total(terms)
-        with record_function("backward"):
-            player.optimiser.zero_grad(set_to_none=True)
-            backward(total)
-    norm = nn.utils.clip_grad_norm_(
-        player.network.parameters(), clip if clip is not None else torch.inf
-    )
-    numbers = {name: term.detach() for name, term in terms.items()}
-    numbers |= {"total": total.detach(), "gradient_norm": norm.detach()}
-    # Nothing that a broken batch made may reach weights, moments or pools.
-    whole = torch.isfinite(norm.detach() + total.detach())
-    numbers["skipped"] = (~whole).float()
-    with record_function("optimiser"):
-        _move(player.optimiser, whole)
 
-    # Each discriminator's move.
-    fakes = {CLEAR: (x, x_hat), OBSERVATION: (y, y_hat_seen)}
-    for name, opponent in opponents.items():
-        real, fake = fakes[name]
-        if fake is not None:
-            with record_function("discriminators"):
-                numbers |= _judged(name, opponent, real, fake, objective, backward, whole)
-    return numbers
+def _add(numbers: dict[str, Tensor], more: Mapping[str, Tensor], share: float) -> None:
+    """Adds a part's numbers by its share."""
+    for name, number in more.items():
+        weighed = number.detach() * share
+        numbers[name] = numbers[name] + weighed if name in numbers else weighed
 
 
 def _judged(
     name: str,
     opponent: Opponent,
-    real: Tensor,
-    fake: Tensor,
+    pairs: Sequence[tuple[Tensor, Tensor, float]],
     objective: Objective,
     backward: Callable[[Tensor], object],
     whole: Tensor,
 ) -> dict[str, Tensor]:
-    """A discriminator's move; its numbers as `adversarial_step` gives them."""
-    # Both on the levels of 8-bit pictures, whatever the sensor, so that levels tell nothing.
-    history = opponent.pool.exchange(fake, whole)
-    seen = torch.cat([from_levels(to_levels(real), real.dtype), history])
-    # One pass for both; no layer of a discriminator may mix the images of a batch.
-    logits_real, logits_fake = opponent.network(seen).chunk(2)
-    loss = objective.adversarial.discriminator(logits_real, logits_fake)
-    opponent.optimiser.zero_grad(set_to_none=True)
-    backward(loss)
-    norm = nn.utils.get_total_norm(_gradients(opponent.network))
+    """A discriminator's move; its numbers as `adversarial_step` gives them.
+
+    Args:
+        name: `clear` or `observation`.
+        opponent: the discriminator.
+        pairs: real and generated images of each part, and its share.
+        objective: whose game it is.
+        backward: computes gradients from a loss.
+        whole: whether the batch is worth learning from.
+    """
     undecided = objective.adversarial.boundary
-    moves = whole & torch.isfinite(norm.detach() + loss.detach())
+    numbers: dict[str, Tensor] = {}
+    opponent.optimiser.zero_grad(set_to_none=True)
+    for real, fake, share in pairs:
+        # Both on the levels of 8-bit pictures, whatever the sensor, so that levels tell nothing.
+        history = opponent.pool.exchange(fake, whole)
+        seen = torch.cat([from_levels(to_levels(real), real.dtype), history])
+        # One pass for both; no layer of a discriminator may mix the images of a batch.
+        logits_real, logits_fake = opponent.network(seen).chunk(2)
+        loss = objective.adversarial.discriminator(logits_real, logits_fake)
+        backward(loss * share)
+        told = {
+            f"d_{name}": loss,
+            f"d_{name}_real": (logits_real.detach() > undecided).float().mean(),
+            f"d_{name}_fake": (logits_fake.detach() < undecided).float().mean(),
+        }
+        _add(numbers, told, share)
+    norm = nn.utils.get_total_norm(_gradients(opponent.network))
+    moves = whole & torch.isfinite(norm.detach() + numbers[f"d_{name}"])
     _move(opponent.optimiser, moves)
-    return {
-        f"d_{name}": loss.detach(),
+    return numbers | {
         f"d_{name}_gradient_norm": norm.detach(),
-        f"d_{name}_real": (logits_real.detach() > undecided).float().mean(),
-        f"d_{name}_fake": (logits_fake.detach() < undecided).float().mean(),
         f"d_{name}_skipped": (whole & ~moves).float(),
     }
 

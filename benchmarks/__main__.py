@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import train
+from benchmarks import convolutions, train
 
-BENCHMARKS = {"train": train.main}
+BENCHMARKS = {"convolutions": convolutions.main, "train": train.main}
 
 
 def main() -> int:

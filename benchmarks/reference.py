@@ -19,17 +19,19 @@ from torch.profiler import record_function
 
 from physgan.physics.blur import Blur
 from physgan.physics.compose import Degradation
+from physgan.physics.sensor import saturated
 from physgan.training.step import CLEAR, OBSERVATION
 
 
-def blur_plainly(x: Tensor, kernel: Tensor) -> Tensor:
-    """N×C×H×W by N×k×l, mirrored at the edges: one convolution for each channel of each image."""
+def blur_plainly(x: Tensor, kernel: Tensor, boundary: str) -> Tensor:
+    """N×C×H×W by N×k×l: one convolution for each channel of each image."""
+    mode = "constant" if boundary == "zero" else boundary
     images = []
     for image, k in zip(x, kernel.flip(-2, -1), strict=True):
         down, across = k.shape[0] // 2, k.shape[1] // 2
         channels = []
         for channel in image:
-            padded = F.pad(channel[None, None], (across, across, down, down), mode="reflect")
+            padded = F.pad(channel[None, None], (across, across, down, down), mode=mode)
             channels.append(F.conv2d(padded, k[None, None])[0, 0])
         images.append(torch.stack(channels))
     return torch.stack(images)
@@ -66,11 +68,14 @@ class Reference:
     """Players and their step.
 
     Args:
-        networks: `generator`, `clear` and `observation`, as built, on their device.
-        degradation: one stage, `blur`, with mirrored edges, and a sensor.
-        weights: gamma, lambda, mu, and those of the two adversarial terms.
+        networks: `generator`, and `clear` and `observation` where they have weight, as built, on
+            their device.
+        degradation: one stage, a blur, and a sensor.
+        weights: gamma, lambda, mu, and those of the two adversarial terms; what has no weight is
+            not computed.
         lr: of all three.
         betas: of all three.
+        clip: greatest norm of the generator's gradient, if there is one.
         pool: images that each discriminator remembers.
         seed: of the pools and of synthesis.
     """
@@ -83,15 +88,17 @@ class Reference:
         weights: tuple[float, float, float, float, float],
         lr: float,
         betas: tuple[float, float],
+        clip: float | None,
         pool: int,
         seed: int,
     ) -> None:
         operators = degradation.operator.operators
-        blurs = [o for o in operators.values() if isinstance(o, Blur) and o.boundary == "reflect"]
-        if len(blurs) != len(operators) or len(blurs) != 1:
-            raise ValueError("the reference knows one physics, a blur that mirrors at the edges")
-        (self.stage,) = operators
-        self.degradation, self.weights = degradation, weights
+        if len(operators) != 1 or not all(isinstance(o, Blur) for o in operators.values()):
+            raise ValueError("the reference knows one physics, a blur")
+        ((self.stage, blur),) = operators.items()
+        self.boundary = blur.boundary  # type: ignore[attr-defined]
+        self.saturates = getattr(degradation.sensor, "saturates", False)
+        self.degradation, self.weights, self.clip = degradation, weights, clip
         self.networks = {name: network.train() for name, network in networks.items()}
         self.optimisers = {
             name: Adam(network.parameters(), lr=lr, betas=betas)
@@ -99,7 +106,7 @@ class Reference:
         }
         device = next(networks["generator"].parameters()).device
         choices = Generator().manual_seed(seed + 3)
-        self.pools = {name: Pool(pool, choices) for name in (CLEAR, OBSERVATION)}
+        self.pools = {name: Pool(pool, choices) for name in networks}
         self.synthesis = Generator(device).manual_seed(seed + 1)
 
     def step(self, crops: Tensor) -> dict[str, Tensor]:
@@ -110,37 +117,50 @@ class Reference:
             x = crops.float() / 255
             theta = self.degradation.sample(x, generator=self.synthesis)
             kernel = theta[self.stage]["kernel"]
-            y = self.degradation.sense(blur_plainly(x, kernel), theta, generator=self.synthesis)
+            y = blur_plainly(x, kernel, self.boundary)
+            y = self.degradation.sense(y, theta, generator=self.synthesis)
         with record_function("restore"):
             x_hat = g(y)
         with record_function("degrade again"):
-            y_hat = blur_plainly(x_hat, kernel)
+            y_hat = x_hat2 = x_hat
+            if gamma or mu or observation_weight:
+                y_hat = blur_plainly(x_hat, kernel, self.boundary)
+                y_hat = saturated(y_hat) if self.saturates else y_hat
         with record_function("restore again"):
-            x_hat2 = g(y_hat)
+            if mu:
+                x_hat2 = g(y_hat)
         with record_function("objective"):
-            terms = {
-                "physics": (y_hat - y).abs().mean(),
-                "content": (x_hat - x).abs().mean(),
-                "second_content": (x_hat2 - x).abs().mean(),
-                "adversarial_clear": (self.networks[CLEAR](x_hat) - 1).square().mean(),
-                "adversarial_observation": (self.networks[OBSERVATION](y_hat) - 1).square().mean(),
-            }
-            total = gamma * terms["physics"] + lam * terms["content"]
-            total = total + mu * terms["second_content"]
-            total = total + clear_weight * terms["adversarial_clear"]
-            total = total + observation_weight * terms["adversarial_observation"]
+            terms = {}
+            if gamma:
+                terms["physics"] = gamma, (y_hat - y).abs().mean()
+            if lam:
+                terms["content"] = lam, (x_hat - x).abs().mean()
+            if mu:
+                terms["second_content"] = mu, (x_hat2 - x).abs().mean()
+            if clear_weight:
+                judged = self.networks[CLEAR](x_hat)
+                terms["adversarial_clear"] = clear_weight, (judged - 1).square().mean()
+            if observation_weight:
+                judged = self.networks[OBSERVATION](y_hat)
+                terms["adversarial_observation"] = observation_weight, (judged - 1).square().mean()
+            total = torch.stack([weight * term for weight, term in terms.values()]).sum()
         with record_function("backward"):
             self.optimisers["generator"].zero_grad()
             total.backward()
+            if self.clip is not None:
+                nn.utils.clip_grad_norm_(g.parameters(), self.clip)
         with record_function("optimiser"):
             self.optimisers["generator"].step()
+        told = {name: term.detach() for name, (_, term) in terms.items()}
         with record_function("discriminators"):
             for name, real, fake in ((CLEAR, x, x_hat), (OBSERVATION, y, y_hat)):
+                if name not in self.networks:
+                    continue
                 self.optimisers[name].zero_grad()
                 judged = self.networks[name](rounded(real))
                 invented = self.networks[name](self.pools[name].exchange(fake))
                 loss = 0.5 * ((judged - 1).square().mean() + invented.square().mean())
                 loss.backward()
                 self.optimisers[name].step()
-                terms[f"d_{name}"] = loss
-        return {name: term.detach() for name, term in terms.items()}
+                told[f"d_{name}"] = loss.detach()
+        return told

@@ -6,7 +6,8 @@ Both sides are a process of their own, with the same networks, objective, pools 
 take turns: some steps of the one, some of the other, `--rounds` times. Ours is the whole loop of
 `physgan train` without files. Told are seconds for a step, their ratio in each round, the first
 hundred steps from a cold start where `--first` asks for them, time of each stage, the most memory,
-arithmetic, and the machine's own rate of multiplying matrices. Run it on an idle machine.
+arithmetic (as direct convolutions would need, whatever way was taken), and the machine's own rate
+of multiplying matrices. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.machine import describe, matrix_rates, synchronise
 from benchmarks.reference import Reference
 from physgan.data.crops import Crops
+from physgan.networks import convolution
 from physgan.recipes.build import build_degradation, build_objective
 from physgan.recipes.experiment import plan_of, players_of
 from physgan.recipes.load import load_recipe
@@ -78,6 +80,8 @@ class Answering:
             self.profiler = profile(activities=_activities(self.device))
             self.profiler.__enter__()
         if what == "flops":
+            # Of direct convolution on both sides, so that shares of a rate mean the same.
+            convolution._may_choose = lambda x, weight: False
             self.flops = FlopCounterMode(display=False)
             self.flops.__enter__()
         synchronise(self.device)
@@ -168,6 +172,7 @@ def reference_of(recipe: Recipe, device: str) -> Reference:
         ),
         lr=recipe.optimiser.lr,
         betas=recipe.optimiser.betas,
+        clip=recipe.optimiser.clip,
         pool=recipe.objective.pool,
         seed=recipe.seed,
     )
@@ -278,8 +283,8 @@ def main(argv: Sequence[str]) -> int:
         ],
     )
     game = recipe.objective
-    if not (game.adversarial_clear and game.adversarial_observation) or game.matched:
-        print("The reference knows the paper's game alone: both discriminators, not matched.")
+    if game.adversarial_observation and game.matched:
+        print("The reference knows no matched re-degradation: --set objective.matched=false")
         return 2
     device = torch.device(options.device)
     torch.set_num_threads(options.threads)

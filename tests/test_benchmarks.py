@@ -37,10 +37,11 @@ def _random_state() -> Any:
     torch.set_rng_state(state)
 
 
-def test_the_reference_computes_what_we_compute(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["paper/deblur-natural", "deblur-text"])
+def test_the_reference_computes_what_we_compute(name: str, tmp_path: Path) -> None:
     steps = 3
     recipe = load_recipe(
-        "paper/deblur-natural",
+        name,
         [*SMALL, f"--training.schedule={{unit: steps, constant: {steps}, decay: 0}}"],
     )
     degradation, objective = build_degradation(recipe.physics), build_objective(recipe.objective)

@@ -307,6 +307,7 @@ def plan_of(recipe: Recipe, steps_per_epoch: int) -> Plan:
         seed=recipe.seed,
         constant=schedule.constant * unit,
         decay=schedule.decay * unit,
+        method=recipe.optimiser.method,
         lr=recipe.optimiser.lr,
         betas=recipe.optimiser.betas,
         clip=recipe.optimiser.clip,

@@ -141,8 +141,13 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Optimiser(Strict):
-    """Adam for every player."""
+    """What moves the players."""
 
+    method: Literal["adam", "muon"] = Field(
+        "adam",
+        description="Of the generator: adam, or muon, which turns the moves of kernels into ones "
+        "of equal length in all directions; discriminators have adam.",
+    )
     lr: float = Field(2e-4, gt=0, description="Learning rate at the start.")
     betas: tuple[Decay, Decay] = Field((0.5, 0.999), description="Adam's two decays.")
     clip: float | None = Field(

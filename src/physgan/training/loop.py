@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
-from torch.optim import Adam
+from torch.optim import Adam, Optimizer
 from torch.profiler import record_function
 
 from physgan.data.crops import Crops, ahead
@@ -26,6 +26,7 @@ from physgan.objective.objective import Objective
 from physgan.physics.compose import Degradation
 from physgan.training.ema import EMA
 from physgan.training.logs import Watcher
+from physgan.training.muon import Muon
 from physgan.training.pool import ImagePool
 from physgan.training.recompute import recompute
 from physgan.training.schedule import learning_rate_factor
@@ -48,6 +49,7 @@ class Plan:
     """steps at the full learning rate"""
     decay: int
     """steps on the way to zero"""
+    method: str = "adam"
     lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
     clip: float | None = None
@@ -267,12 +269,12 @@ def _players(
     """Networks on their device with optimisers, pools, average and generators, all fresh."""
     choices = Generator().manual_seed(plan.seed + 3)
     raw: dict[str, nn.Module] = {}
-    optimisers: dict[str, Adam] = {}
+    optimisers: dict[str, Optimizer] = {}
     wrapped: dict[str, Player] = {}
     pools: dict[str, ImagePool] = {}
     for name, network in networks.items():
         raw[name] = network.to(fabric.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        optimisers[name] = Adam(raw[name].parameters(), lr=plan.lr, betas=plan.betas, fused=True)
+        optimisers[name] = _optimiser(raw[name], plan.method if name == GENERATOR else "adam", plan)
         module = torch.compile(raw[name]) if plan.compile else raw[name]
         prepared, optimiser = fabric.setup(module, optimisers[name])  # type: ignore[arg-type]
         if name == GENERATOR:
@@ -292,6 +294,12 @@ def _players(
     if not opponents.keys() <= {CLEAR, OBSERVATION}:
         raise ValueError(f"opponents are called '{CLEAR}' and '{OBSERVATION}', not {[*opponents]}")
     return state, wrapped[GENERATOR], opponents
+
+
+def _optimiser(network: nn.Module, method: str, plan: Plan) -> Optimizer:
+    if method == "muon":
+        return Muon(network.parameters(), lr=plan.lr, betas=plan.betas)
+    return Adam(network.parameters(), lr=plan.lr, betas=plan.betas, fused=True)
 
 
 def _outcome(state: TrainState) -> Outcome:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import convolutions, train
+from benchmarks import convolutions, settings, train
 
-BENCHMARKS = {"convolutions": convolutions.main, "train": train.main}
+BENCHMARKS = {"convolutions": convolutions.main, "settings": settings.main, "train": train.main}
 
 
 def main() -> int:

@@ -5,8 +5,8 @@
 
 Each variant is a run of its own with its fields set, half of its steps at the full learning rate
 and half falling, measured on the same pairs; a pixel costs nearly the same whatever crop and batch
-it comes in, and the seconds that a run took stand beside it. Runs that are complete are not repeated.
-docs/training.md holds what came out.
+it comes in, and the seconds that a run took stand beside it. Runs that are complete are not
+repeated. docs/training.md holds what came out.
 """
 
 from __future__ import annotations

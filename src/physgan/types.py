@@ -131,12 +131,19 @@ class RestoreFn(Protocol):
 
     @property
     def receptive_field(self) -> int | None:
-        """Side in pixels of the square of `y` that a result pixel depends on; None: unbounded."""
+        """Side in pixels of the square of `y` that a result pixel depends on; None: unbounded.
+
+        With global statistics, what it depends on besides them.
+        """
         ...
 
     @property
     def global_statistics(self) -> bool:
-        """Whether a result pixel depends on statistics of the whole image."""
+        """Whether a result pixel depends on statistics of the whole image.
+
+        Large images are then restored in tiles only if all of these are taken by
+        `physgan.networks.norm.InstanceNorm`, and in one piece if none is.
+        """
         ...
 
     def __call__(self, y: Tensor, /) -> Tensor:

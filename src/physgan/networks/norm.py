@@ -1,11 +1,38 @@
-"""Instance normalisation: the one place where a network takes statistics over the whole image."""
+"""Instance normalisation: the one place where a network takes statistics over the whole image.
+
+Who restores an image in tiles hands in the statistics of the whole by `statistics_from`: a network
+whose every look at the whole image goes through `InstanceNorm` then gives tiles equal to it.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+
+
+Statistics: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Features N×C×H×W to mean and biased variance of the whole image that they are a part of, N×C."""
+
+_given: ContextVar[Statistics | None] = ContextVar("statistics", default=None)
+
+
+@contextmanager
+def statistics_from(source: Statistics) -> Iterator[None]:
+    """Within it, in this thread, every `InstanceNorm` asks `source` in place of its own input.
+
+    Args:
+        source: called with the input of each normalisation, in the order in which a network runs.
+    """
+    token = _given.set(source)
+    try:
+        yield
+    finally:
+        _given.reset(token)
 
 
 class InstanceNorm(nn.Module):
@@ -37,7 +64,12 @@ class InstanceNorm(nn.Module):
         """
         if x.shape[2] * x.shape[3] == 1:
             raise ValueError(f"expected more than one pixel to normalise, got {tuple(x.shape)}")
-        # A compiler finds a way back of its own.
+        # A compiled graph is handed no statistics, and its compiler finds a way back of its own.
+        source = None if torch.compiler.is_compiling() else _given.get()
+        if source is not None:
+            rows, along = _rows(x)
+            mean, variance = (t.to(rows).unsqueeze(along) for t in source(x))
+            return _normalised(x, mean, (variance + self.eps).rsqrt())
         learning = torch.is_grad_enabled() and x.requires_grad
         if learning and not torch.compiler.is_compiling():
             normalised: Tensor = _Normalise.apply(x, self.eps)  # type: ignore[no-untyped-call]

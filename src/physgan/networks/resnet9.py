@@ -82,7 +82,11 @@ class ResNetGenerator(RestorationNetwork):
         self.scale: int = scale
         # What the network needs after enlargement, which may bring some of it or all.
         self.multiple_of: int = 4 // math.gcd(4, scale)
-        self.receptive_field: int | None = None
+        # To each side: stem and head, the strided and the transposed pair, the blocks at stride 4,
+        # and three pixels of the grid; of what is enlarged, bicubic interpolation sees 2 px more.
+        reach = 3 + 1 + 2 + 8 * blocks + 4 + 2 + 3 + 3
+        reach = reach if scale == 1 else -(-reach // scale) + 2
+        self.receptive_field: int | None = 2 * reach + 1
         self.global_statistics: bool = True
 
         def down(inner: int) -> ConvNormRelu:

@@ -1,0 +1,83 @@
+"""How an image is cut into tiles with margins, and what of a tile's result counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from physgan.errors import ShapeError
+from physgan.types import RestoreFn
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of an image: what counts of it, and the window that is looked at for that."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    margin: int
+
+    def window(self, whole: Tensor) -> Tensor:
+        """The tile with its margin, as far as the image reaches."""
+        above, before = self._corner()
+        below, after = self.bottom + self.margin, self.right + self.margin
+        return whole[:, :, above:below, before:after]
+
+    def inner(self, features: Tensor, window: Tensor) -> Tensor:
+        """What a network made of the window, at any resolution, without the margin.
+
+        Raises:
+            ShapeError: the margin is no whole number of features.
+        """
+        above, before = self._corner()
+        rows = _scaled(self.top - above, self.bottom - above, features.shape[2], window.shape[2])
+        columns = _scaled(
+            self.left - before, self.right - before, features.shape[3], window.shape[3]
+        )
+        return features[:, :, rows, columns]
+
+    def place(self, result: Tensor, scale: int) -> Tensor:
+        """Where the tile lies in a result `scale` times as large as the image."""
+        return result[
+            :,
+            :,
+            scale * self.top : scale * self.bottom,
+            scale * self.left : scale * self.right,
+        ]
+
+    def _corner(self) -> tuple[int, int]:
+        return max(0, self.top - self.margin), max(0, self.left - self.margin)
+
+
+def cut(fn: RestoreFn, rows: int, columns: int, *, tile: int) -> list[Tile]:
+    """Tiles for an image padded to rows × columns, from left to right and from top to bottom.
+
+    Args:
+        fn: the restorer, of bounded receptive field.
+        rows: of the padded image.
+        columns: of it.
+        tile: side without margin; rounded up to a multiple of `fn.multiple_of`.
+    """
+    step = -(-tile // fn.multiple_of) * fn.multiple_of
+    # The receptive field reaches half its side to each hand; tiles must keep to the grid.
+    reach = (fn.receptive_field or 1) // 2
+    margin = -(-reach // fn.multiple_of) * fn.multiple_of
+    return [
+        Tile(top, min(top + step, rows), left, min(left + step, columns), margin)
+        for top in range(0, rows, step)
+        for left in range(0, columns, step)
+    ]
+
+
+def _scaled(start: int, stop: int, features: int, pixels: int) -> slice:
+    if start * features % pixels or stop * features % pixels:
+        raise ShapeError(
+            "features of a tile",
+            expected=f"a grid on which pixels {start} to {stop} of {pixels} lie",
+            got=f"{features} features for {pixels} pixels",
+            remedy="multiple_of of the restorer must be a multiple of every stride in it.",
+        )
+    return slice(start * features // pixels, stop * features // pixels)

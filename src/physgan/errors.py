@@ -66,6 +66,10 @@ class UsageError(PhysganError, ValueError):
     """Arguments that do not go together, or cannot be meant."""
 
 
+class OutOfMemory(PhysganError, MemoryError):
+    """An image does not fit into memory, however small the pieces."""
+
+
 class TrainingError(PhysganError, RuntimeError):
     """A training run cannot start, continue or go on."""
 

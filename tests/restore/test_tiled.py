@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -92,7 +95,8 @@ def normalising(scale: int = 1, blocks: int = 1) -> ResNetGenerator:
 def test_tiles_of_the_paper_s_network_in_float32() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        fn = ResNetGenerator(width=16).eval().to(memory_format=torch.channels_last)
+        fn = ResNetGenerator(width=16).eval()
+        fn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     y = torch.rand(1, 3, 300, 260, generator=Generator().manual_seed(0))
     shares: list[float] = []
     tiled = restore_tiled(fn, y, tile=128, progress=shares.append)
@@ -130,9 +134,9 @@ def test_receptive_field_besides_statistics_is_the_measured_one(what: str) -> No
         fn(y)
     reaches = []
     for corner in range(4):  # the grid shifts what a pixel sees
-        given = iter(found)
         z = y.clone().requires_grad_()
-        with statistics_from(lambda _, given=given: tuple(t.detach() for t in next(given))):
+        given = iter([(mean.detach(), variance.detach()) for mean, variance in found])
+        with statistics_from(partial(_next_of, given)):
             x_hat = fn(z)
         middle = fn.scale * (side // 2) + corner
         x_hat[0, :, middle, middle].sum().backward()
@@ -141,6 +145,12 @@ def test_receptive_field_besides_statistics_is_the_measured_one(what: str) -> No
         reaches.append(int((seen - side // 2).abs().max()))
     assert max(reaches) <= fn.receptive_field // 2
     assert max(reaches) > 0.7 * (fn.receptive_field // 2)
+
+
+def _next_of(
+    given: Iterator[tuple[torch.Tensor, torch.Tensor]], features: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return next(given)
 
 
 def test_statistics_that_cannot_be_handed_in_are_refused() -> None:

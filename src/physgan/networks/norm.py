@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-
 Statistics: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Features N×C×H×W to mean and biased variance of the whole image that they are a part of, N×C."""
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from physgan.errors import OutOfMemory
 from physgan.images.picture import Page
 from physgan.resize import bicubic
-from physgan.restore.tiled import restore_tiled, tile_side
+from physgan.restore.memory import pixels_at_once, ran_out
+from physgan.restore.tiled import PIXELS, restore_tiled, tile_side
 from physgan.restore.whole import restore_whole
 from physgan.types import RestoreFn
+
+_log = logging.getLogger("physgan")
+
+_SMALL = 1 << 16
+"""pixels of an image that is restored whole without further thought"""
+_LEAST = 32
+"""pixels to a side of the smallest tiles that are worth trying"""
 
 
 def restore_page(
@@ -34,7 +44,8 @@ def restore_page(
         strength: 0 leaves the page as it is (enlarged bicubically where the restorer enlarges), 1
             is what the restorer makes of it; between, a mixture of both.
         tile: side of the tiles that a large page is cut into; None chooses. The result does not
-            depend on it. Restorers with global statistics take pages whole.
+            depend on it, nor on whether there are any; where memory runs out all the same, it is
+            halved, with a warning.
         progress: told now and then what share of the page is done.
 
     Returns:
@@ -86,10 +97,71 @@ def _in_its_channels(
 
 
 def _run(fn: RestoreFn, y: Tensor, tile: int | None, progress: Callable[[float], object]) -> Tensor:
-    if fn.global_statistics or fn.receptive_field is None:
-        return restore_whole(fn, y)
-    side = tile if tile is not None else tile_side(fn)
-    return restore_tiled(fn, y, tile=side, progress=progress)
+    """Restores in one piece or in tiles, as memory allows, and in smaller ones where it did not."""
+    side = tile if tile is not None and fn.receptive_field is not None else _side(fn, y)
+    while True:
+        try:
+            if side is None:
+                x_hat = restore_whole(fn, y)
+                progress(1.0)
+                return x_hat
+            return restore_tiled(fn, y, tile=side, progress=progress)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            side = _smaller(fn, y, side)
+
+
+def _side(fn: RestoreFn, y: Tensor) -> int | None:
+    """Side of the tiles that an image is cut into; None: it is restored whole."""
+    if fn.receptive_field is None or y.ndim != 4:
+        return None
+    pixels = y.shape[2] * y.shape[3]
+    if pixels <= _SMALL:
+        return None
+    room = pixels_at_once(fn, getattr(fn, "device", torch.device("cpu")))
+    if not fn.global_statistics:
+        return tile_side(fn, pixels=min(room, PIXELS))
+    # Statistics over tiles take many times as long as those of the whole.
+    return None if pixels <= room else tile_side(fn, pixels=room)
+
+
+def _smaller(fn: RestoreFn, y: Tensor, side: int | None) -> int:
+    """The next side to try where memory ran out; on the CPU, where a GPU has no room at all."""
+    before = max(y.shape[2:]) if side is None else side
+    if fn.receptive_field is not None and before > 2 * _LEAST:
+        _log.warning("memory ran out at %d px to a side; going on with %d", before, before // 2)
+        return before // 2
+    if isinstance(fn, Elsewhere) and fn.device.type != "cpu":
+        _log.warning("memory of %s ran out; going on on the CPU", fn.device)
+        fn.move(torch.device("cpu"))
+        return before
+    raise OutOfMemory(
+        f"picture of {y.shape[3]}×{y.shape[2]}",
+        expected="memory for a tile of it",
+        got="none left",
+        remedy="Close other programs, or restore a part of the picture."
+        if fn.receptive_field is not None
+        else "These weights look at the whole picture at once: restore a part of it.",
+    )
+
+
+class Elsewhere:
+    """A `RestoreFn` on a device of its own, for images on any."""
+
+    def __init__(self, fn: RestoreFn, device: torch.device) -> None:
+        self.fn, self.device = fn, device
+        self.channels, self.scale, self.multiple_of = fn.channels, fn.scale, fn.multiple_of
+        self.receptive_field, self.global_statistics = fn.receptive_field, fn.global_statistics
+
+    def __call__(self, y: Tensor) -> Tensor:
+        return self.fn(y.to(self.device)).to(y.device)
+
+    def move(self, device: torch.device) -> None:
+        """Goes on on another device."""
+        if isinstance(self.fn, nn.Module):
+            self.fn.to(device)
+        self.device = device
 
 
 def enlarged(image: Tensor, scale: int) -> Tensor:

@@ -2,8 +2,8 @@
 
 What the second normalisation sees depends on the statistics of the first: they are gathered one
 after the other, each by running the network on all tiles as far as that normalisation. Memory stays
-that of a tile. Time does not: a network of K normalisations runs about K / 2 times in place of once,
-so an image that fits into memory is better restored whole.
+that of a tile. Time does not: a network of K normalisations runs about K / 2 times in place of
+once, so an image that fits into memory is better restored whole.
 """
 
 from __future__ import annotations

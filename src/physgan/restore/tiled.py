@@ -65,12 +65,16 @@ def restore_tiled(
     return result[:, :, : fn.scale * height, : fn.scale * width].clamp_(0, 1)
 
 
-def tile_side(fn: RestoreFn, *, pixels: int = 1 << 19) -> int:
-    """A side for tiles that, margin included, hold about `pixels` pixels of `y`.
+PIXELS = 1 << 19
+"""Pixels of a tile, margin included, where memory does not ask for less.
 
-    Half a million keep the features of the default network below a gigabyte, and waste less than
-    half of the work on margins.
-    """
+Half a million keep the features of the default network below a gigabyte, and waste less than half
+of the work on margins.
+"""
+
+
+def tile_side(fn: RestoreFn, *, pixels: int = PIXELS) -> int:
+    """A side for tiles that, margin included, hold about `pixels` pixels of `y`."""
     reach = (fn.receptive_field or 0) // 2
     return max(fn.multiple_of, int(pixels**0.5) - 2 * reach)
 

@@ -1,0 +1,115 @@
+"""What memory allows: tiles where the whole does not fit, smaller ones where tiles did not."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from physgan.errors import OutOfMemory
+from physgan.networks import ResNetGenerator, UNet
+from physgan.restore import memory, page
+from physgan.restore.memory import bytes_for_a_pixel, free_bytes, pixels_at_once, ran_out
+from physgan.restore.page import Elsewhere, restore_images
+from physgan.restore.whole import restore_whole
+from tests.restore.small import Inverts
+
+CPU = torch.device("cpu")
+
+
+def picture(height: int, width: int) -> Tensor:
+    return torch.rand(1, 3, height, width, generator=Generator().manual_seed(0))
+
+
+class Limited(Inverts):
+    """Has room for so many pixels at a time."""
+
+    def __init__(self, room: int, error: Exception, receptive_field: int | None = 1) -> None:
+        super().__init__()
+        self.room, self.error, self.receptive_field = room, error, receptive_field
+
+    def __call__(self, y: Tensor) -> Tensor:
+        if y.shape[2] * y.shape[3] > self.room:
+            raise self.error
+        return super().__call__(y)
+
+
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_tiles_are_halved_until_they_fit(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    fn, y = Limited(100 * 100, error), picture(300, 280)
+    with caplog.at_level(logging.WARNING):
+        x_hat = restore_images(fn, y, tile=256)
+    assert torch.equal(x_hat, 1 - y)
+    assert [r.getMessage() for r in caplog.records] == [
+        "memory ran out at 256 px to a side; going on with 128",
+        "memory ran out at 128 px to a side; going on with 64",
+    ]
+
+
+@pytest.mark.parametrize("field", [1, None])
+def test_what_never_fits_is_told(field: int | None) -> None:
+    with pytest.raises(OutOfMemory, match="picture of 280×300") as told:
+        restore_images(Limited(10, ERRORS[0], field), picture(300, 280))
+    assert ("at once" in str(told.value)) == (field is None)
+
+
+def test_other_faults_are_not_hidden() -> None:
+    with pytest.raises(RuntimeError, match="shapes"):
+        restore_images(Limited(10, RuntimeError("shapes differ")), picture(300, 280))
+    assert not ran_out(ValueError("can't allocate memory"))
+
+
+def test_a_gpu_without_room_hands_over_to_the_cpu(caplog: pytest.LogCaptureFixture) -> None:
+    """With a device that only claims to be one: what it is asked is what a GPU would be."""
+
+    class Small(Limited):
+        def __call__(self, y: Tensor) -> Tensor:
+            if elsewhere.device.type != "cpu":
+                raise self.error
+            return Inverts.__call__(self, y)
+
+    elsewhere = Elsewhere(Small(0, ERRORS[0]), torch.device("meta"))
+    y = picture(300, 280)
+    elsewhere_call = Elsewhere.__call__
+    with caplog.at_level(logging.WARNING), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Elsewhere, "__call__", lambda self, y: self.fn(y))
+        x_hat = restore_images(elsewhere, y, tile=64)
+    assert Elsewhere.__call__ is elsewhere_call
+    assert torch.equal(x_hat, 1 - y)
+    assert caplog.records[-1].getMessage() == "memory of meta ran out; going on on the CPU"
+
+
+def test_statistics_are_taken_of_the_whole_while_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    fn, y = ResNetGenerator(width=2, blocks=0).eval(), picture(300, 280)
+    whole = restore_whole(fn, y)
+    shares: list[float] = []
+    restore_images(fn, y, progress=shares.append)
+    assert shares == [1.0]
+    monkeypatch.setattr(page, "pixels_at_once", lambda fn, device: 128 * 128)
+    shares.clear()
+    tiled = restore_images(fn, y, progress=shares.append)
+    assert len(shares) > 4
+    torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-4)
+
+
+def test_room_follows_memory_and_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 << 26 < free_bytes(CPU) < 1 << 50
+    # The widest features: 48 at half the resolution, 64 at the whole, 4 bytes each.
+    assert bytes_for_a_pixel(UNet().eval()) == pytest.approx(16 * 48, rel=0.3)
+    assert bytes_for_a_pixel(ResNetGenerator(blocks=1).eval()) == pytest.approx(16 * 256, rel=0.3)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 1 << 30)
+    room = pixels_at_once(UNet().eval(), CPU)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 1 << 28)
+    assert pixels_at_once(UNet().eval(), CPU) == pytest.approx(room / 4, abs=1)
+    assert pixels_at_once(Inverts(), CPU) == (1 << 26) // 4096

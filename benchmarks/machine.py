@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
+import sys
 import time
 from pathlib import Path
 
 import torch
 
 from physgan.training.loop import has_bf16
+
+_REFERENCES, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 def describe(device: torch.device) -> dict[str, object]:
@@ -47,6 +51,25 @@ def matrix_rates(device: torch.device, *, side: int = 4096, repeats: int = 5) ->
             seconds.append(time.perf_counter() - began)
         rates[name] = 2 * side**3 / min(seconds[1:]) / 1e12
     return rates
+
+
+def forget_peak(device: torch.device) -> None:
+    """From now on `peak` tells of later moments alone."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif _REFERENCES.exists():
+        _REFERENCES.write_text("5", encoding="ascii")  # Linux: resets the resident peak
+
+
+def peak(device: torch.device) -> float:
+    """The most memory, in GB, since `forget_peak` (where that is not possible, since the start)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    if _STATUS.exists():
+        lines = _STATUS.read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def synchronise(device: torch.device) -> None:

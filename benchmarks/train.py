@@ -5,9 +5,9 @@
 Both sides are a process of their own, with the same networks, objective, pools and drawn crops, and
 take turns: some steps of the one, some of the other, `--rounds` times. Ours is the whole loop of
 `physgan train` without files. Told are seconds for a step, their ratio in each round, the first
-hundred steps from a cold start where `--first` asks for them, time of each stage, the most memory,
-arithmetic (as direct convolutions would need, whatever way was taken), and the machine's own rate
-of multiplying matrices. Run it on an idle machine.
+hundred steps from a cold start where `--first` asks for them, time, arithmetic and most memory of
+each stage (arithmetic as direct convolutions would need it, whatever way was taken), and the
+machine's own rate of multiplying matrices. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing as mp
-import resource
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Generator
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.machine import describe, matrix_rates, synchronise
+from benchmarks import reference
+from benchmarks.machine import describe, forget_peak, matrix_rates, peak, synchronise
 from benchmarks.reference import Reference
 from physgan.data.crops import Crops
 from physgan.networks import convolution
@@ -39,6 +40,8 @@ from physgan.recipes.build import build_degradation, build_objective
 from physgan.recipes.experiment import plan_of, players_of
 from physgan.recipes.load import load_recipe
 from physgan.recipes.schema import Recipe
+from physgan.training import loop
+from physgan.training import step as training_step
 from physgan.training.loop import fit
 
 STAGES = (
@@ -52,9 +55,62 @@ STAGES = (
     "discriminators",
 )
 
+LABELLED = (loop, training_step, reference)
+"""Where stages are labelled."""
+
 
 class _Enough(Exception):
     """Nobody asks for more steps."""
+
+
+@dataclass
+class Spent:
+    """What the runs of one stage took."""
+
+    seconds: float = 0.0
+    flop: float = 0.0
+    memory_gb: float = 0.0
+    """the most at any moment: of the GPU, or resident"""
+
+
+class Stages:
+    """Looks at each stage of a step, in the place of the labels that the step puts on them."""
+
+    def __init__(self, device: torch.device, *, arithmetic: bool) -> None:
+        self.device = device
+        self.spent = {name: Spent() for name in STAGES}
+        self.flops = FlopCounterMode(display=False) if arithmetic else None
+        self.patches = ExitStack()
+
+    def begin(self) -> None:
+        for place in LABELLED:
+            self.patches.enter_context(patch.object(place, "record_function", self.stage))
+        if self.flops is not None:
+            # Of direct convolution on both sides, so that shares of a rate mean the same.
+            direct = patch.object(convolution, "_may_choose", lambda x, weight: False)
+            self.patches.enter_context(direct)
+            self.patches.enter_context(self.flops)
+
+    def end(self) -> dict[str, dict[str, float]]:
+        """Takes its hands off the step again, and tells."""
+        self.patches.close()
+        return {name: vars(spent) for name, spent in self.spent.items()}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        spent = self.spent[name]
+        before = self.flops.get_total_flops() if self.flops is not None else 0
+        synchronise(self.device)
+        forget_peak(self.device)
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            synchronise(self.device)
+            spent.seconds += time.perf_counter() - began
+            spent.memory_gb = max(spent.memory_gb, peak(self.device))
+            if self.flops is not None:
+                spent.flop += self.flops.get_total_flops() - before
 
 
 class Answering:
@@ -68,22 +124,16 @@ class Answering:
     def __init__(self, connection: Connection, device: torch.device) -> None:
         self.connection, self.device = connection, device
         self.left = 0
-        self.profiler: profile | None = None
-        self.flops: FlopCounterMode | None = None
+        self.stages: Stages | None = None
 
     def begin(self) -> None:
         """Waits for the next question."""
         what, self.left = self.connection.recv()
         if what == "end":
             raise _Enough
-        if what == "stages":
-            self.profiler = profile(activities=_activities(self.device))
-            self.profiler.__enter__()
-        if what == "flops":
-            # Of direct convolution on both sides, so that shares of a rate mean the same.
-            convolution._may_choose = lambda x, weight: False
-            self.flops = FlopCounterMode(display=False)
-            self.flops.__enter__()
+        if what != "steps":
+            self.stages = Stages(self.device, arithmetic=what == "arithmetic")
+            self.stages.begin()
         synchronise(self.device)
         self.began = time.perf_counter()
 
@@ -93,16 +143,10 @@ class Answering:
         if self.left:
             return
         synchronise(self.device)
-        seconds = time.perf_counter() - self.began
-        answer: dict[str, Any] = {"seconds": seconds, "memory": _memory(self.device)}
-        if self.profiler is not None:
-            self.profiler.__exit__(None, None, None)
-            answer["stages"] = _stages(self.profiler, self.device)
-            self.profiler = None
-        if self.flops is not None:
-            self.flops.__exit__(None, None, None)
-            answer["flops"] = self.flops.get_total_flops()
-            self.flops = None
+        answer: dict[str, Any] = {"seconds": time.perf_counter() - self.began}
+        if self.stages is not None:
+            answer["stages"] = self.stages.end()
+            self.stages = None
         self.connection.send(answer)
         self.begin()
 
@@ -145,12 +189,12 @@ def theirs(connection: Connection, recipe: Recipe, device: str) -> None:
     """The release's step."""
     answering = Answering(connection, torch.device(device))
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    reference = reference_of(recipe, device)
+    plain = reference_of(recipe, device)
     crops = drawn_crops(recipe)
     try:
         answering.begin()
         for step in range(10**9):
-            reference.step(crops(step).x.to(device))
+            plain.step(crops(step).x.to(device))
             answering.stepped(step)
     except _Enough:
         return
@@ -228,28 +272,6 @@ def _run(
     target(connection, recipe, device)
 
 
-def _activities(device: torch.device) -> list[ProfilerActivity]:
-    gpu = [ProfilerActivity.CUDA] if device.type == "cuda" else []
-    return [ProfilerActivity.CPU, *gpu]
-
-
-def _stages(profiler: profile, device: torch.device) -> dict[str, float]:
-    """Seconds of each stage, over all steps that were looked at."""
-    totals = {event.key: event for event in profiler.key_averages() if event.key in STAGES}
-    attribute = "device_time_total" if device.type == "cuda" else "cpu_time_total"
-    return {
-        name: getattr(totals[name], attribute) / 1e6 if name in totals else 0.0 for name in STAGES
-    }
-
-
-def _memory(device: torch.device) -> float:
-    """Most memory so far in GB: of the GPU, or resident."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-
-
 def parsed(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks train",
@@ -322,14 +344,23 @@ def main(argv: Sequence[str]) -> int:
         "rounds": len(ratios),
     }
     for name, side in sides.items():
-        looked = side.ask("stages", 3)
+        looked, counted = side.ask("stages", 3)["stages"], {}
+        if not options.compile:  # a compiled graph hides what it computes
+            counted = side.ask("arithmetic", 1)["stages"]
         result[name] = {
-            "memory_gb": looked["memory"],
-            "stages": {stage: total / 3 for stage, total in looked["stages"].items()},
+            "memory_gb": max(stage["memory_gb"] for stage in looked.values()),
+            "stages": {
+                stage: {
+                    "seconds": told["seconds"] / 3,
+                    "memory_gb": told["memory_gb"],
+                    **({"tflop": counted[stage]["flop"] / 1e12} if counted else {}),
+                }
+                for stage, told in looked.items()
+            },
         }
-    if not options.compile:
-        for name, side in sides.items():
-            result[name]["tflop_per_step"] = side.ask("flops", 1)["flops"] / 1e12
+        if counted:
+            whole = sum(stage["flop"] for stage in counted.values())
+            result[name]["tflop_per_step"] = whole / 1e12
     for side in sides.values():
         side.end()
     show(result)
@@ -362,7 +393,12 @@ def show(result: dict[str, Any]) -> None:
             f"the first {first['steps']} steps: {first['ours']:.1f} s, "
             f"reference {first['reference']:.1f} s"
         )
-    print(f"{'seconds of a step':18}" + "".join(f"{name:>11}" for name in ("ours", "reference")))
+    head = "".join(f"{what:>11}" for what in ("s", "TFLOP/s", "GB") * 2)
+    print(f"{'':18}{'ours':>33}{'reference':>33}\n{'stage':18}{head}")
     for stage in STAGES:
-        cells = [result[name]["stages"][stage] for name in ("ours", "reference")]
-        print(f"{stage:18}" + "".join(f"{cell:11.4f}" for cell in cells))
+        cells = ""
+        for name in ("ours", "reference"):
+            told = result[name]["stages"][stage]
+            rate = told.get("tflop", 0.0) / told["seconds"] if told["seconds"] else 0.0
+            cells += f"{told['seconds']:11.4f}{rate:11.3f}{told['memory_gb']:11.2f}"
+        print(f"{stage:18}{cells}")

@@ -52,8 +52,9 @@ def test_tiles_are_halved_until_they_fit(
         x_hat = restore_images(fn, y, tile=256)
     assert torch.equal(x_hat, 1 - y)
     assert [r.getMessage() for r in caplog.records] == [
-        "memory ran out at 256 px to a side; going on with 128",
-        "memory ran out at 128 px to a side; going on with 64",
+        "memory ran out at tiles of 256×256 px; going on with 128×256",
+        "memory ran out at tiles of 128×256 px; going on with 128×128",
+        "memory ran out at tiles of 128×128 px; going on with 64×128",
     ]
 
 

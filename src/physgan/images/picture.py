@@ -71,7 +71,7 @@ _LOADED: Final = {
 }
 """What libvips reads a file with, and our name of the kind."""
 
-_WHITE: Final = {"uchar": 255.0, "ushort": 65535.0}
+WHITE: Final = {"uchar": 255.0, "ushort": 65535.0}
 NUMPY: Final = {
     "uchar": "uint8",
     "char": "int8",
@@ -189,7 +189,7 @@ def read_picture(path: Path) -> Picture:
     head = check_file(path, expected=EXPECTED)
     refuse_foreign(path, expected=EXPECTED)
     try:
-        kind, images = _open_pages(vips, path)
+        kind, images = open_pages(vips, path)
         picture = _picture(path, kind, images)
     except (vips.Error, UnicodeError) as error:
         raise unread(path, head, error, expected=EXPECTED) from None
@@ -198,7 +198,7 @@ def read_picture(path: Path) -> Picture:
     return picture
 
 
-def _open_pages(vips: Any, path: Path) -> tuple[str, list[Any]]:
+def open_pages(vips: Any, path: Path) -> tuple[str, list[Any]]:
     """The kind of a file, and an upright image for each of its pages."""
     first = open_vips(vips, path)
     loader = first.get("vips-loader").removesuffix("_source")
@@ -246,7 +246,7 @@ def _picture(path: Path, kind: str, images: Sequence[Any]) -> Picture:
     if (
         first.bands - alphas != bands_of(space)
         or number not in NUMPY
-        or (space == INKS and number not in _WHITE)
+        or (space == INKS and number not in WHITE)
         or (space in LAB and alphas)
     ):
         raise unfit(
@@ -254,23 +254,48 @@ def _picture(path: Path, kind: str, images: Sequence[Any]) -> Picture:
             expected="grey, RGB or CMYK, with or without transparency, or Lab",
             got=f"{first.bands} bands of type {number} in the space '{space}'",
         )
-    bits = max(_bits(image, kind, alphas) for image in images)
-    if converted or number in _WHITE:
-        black, opaque = 0.0, _WHITE.get(number, 1.0)
+    bits = max(bits_of(image, kind, alphas) for image in images)
+    if converted or number in WHITE:
+        black, opaque = 0.0, WHITE.get(number, 1.0)
         white = opaque
-        largest = float(2**bits - 1 << 16 - bits) if 8 < bits < 16 else white  # as libvips widens
+        largest = largest_of(bits, white)
         # One page after the other: no more than one is in memory twice.
         pages = tuple(
             _converted(image, alphas, opaque)
             if converted
-            else _page(_array(image), alphas, black, largest, largest)
+            else page_of(_array(image), alphas, black, largest, largest)
             for image in images
         )
     else:
         arrays = [_array(image) for image in images]
         black, white = _range(path, [array[..., : first.bands - alphas] for array in arrays])
         opaque = _range(path, [array[..., -1] for array in arrays])[1] if alphas else 1.0
-        pages = tuple(_page(array, alphas, black, white, opaque) for array in arrays)
+        pages = tuple(page_of(array, alphas, black, white, opaque) for array in arrays)
+    form = form_of(
+        path,
+        kind,
+        first,
+        bits=bits,
+        channels=pages[0].colour.shape[0],
+        black=black,
+        white=white,
+        opaque=opaque,
+    )
+    return Picture(pages, form)
+
+
+def form_of(
+    path: Path,
+    kind: str,
+    first: Any,
+    *,
+    bits: int,
+    channels: int,
+    black: float,
+    white: float,
+    opaque: float,
+) -> Form:
+    """The form of a file whose first page is an upright libvips image."""
     xres, yres = first.xres, first.yres
     fields = {name: _kept(first, name) for name in first.get_fields()}
     if xres == yres == 1.0 and kind not in ("png", "jpeg"):
@@ -278,12 +303,12 @@ def _picture(path: Path, kind: str, images: Sequence[Any]) -> Picture:
         # libvips takes in PNG and JPEG, and EXIF too, is 72 per inch.
         xres = yres = 72 * PER_MILLIMETRE
         fields["resolution-unit"] = "in"
-    form = Form(
+    return Form(
         kind=kind,
-        number=number,
+        number=first.format,
         bits=bits,
-        space=space,
-        channels=pages[0].colour.shape[0],
+        space=first.interpretation,
+        channels=channels,
         black=black,
         white=white,
         opaque=opaque,
@@ -293,10 +318,14 @@ def _picture(path: Path, kind: str, images: Sequence[Any]) -> Picture:
         fields=tuple((name, value) for name, value in fields.items() if value is not None),
         chunks=_png_chunks(path) if kind == "png" else b"",
     )
-    return Picture(pages, form)
 
 
-def _bits(image: Any, kind: str, alphas: int) -> int:
+def largest_of(bits: int, white: float) -> float:
+    """The number of white in a file of so many bits, whose type has `white` as its largest."""
+    return float(2**bits - 1 << 16 - bits) if 8 < bits < 16 else white  # as libvips widens
+
+
+def bits_of(image: Any, kind: str, alphas: int) -> int:
     """Bits of a number in the file, as it will be written: a palette's entries have 8."""
     numbers: int = 8 * {"uchar": 1, "char": 1, "ushort": 2, "short": 2, "double": 8}.get(
         image.format, 4
@@ -311,12 +340,12 @@ def _bits(image: Any, kind: str, alphas: int) -> int:
 def _converted(image: Any, alphas: int, opaque: float) -> Page:
     """A page of inks or Lab, as sRGB."""
     if not alphas:
-        return _page(_array(to_rgb16(image)), 0, 0.0, 65535.0, 1.0)
+        return page_of(_array(to_rgb16(image)), 0, 0.0, 65535.0, 1.0)
     image = image.copy_memory()  # read once, used twice
     space, bands = image.interpretation, image.bands - 1
     colour = image.extract_band(0, n=bands).copy(interpretation=space)
     alpha = _plane(_array(image[bands])[..., 0], 0.0, opaque)
-    return Page(_page(_array(to_rgb16(colour)), 0, 0.0, 65535.0, 1.0).colour, alpha[None])
+    return Page(page_of(_array(to_rgb16(colour)), 0, 0.0, 65535.0, 1.0).colour, alpha[None])
 
 
 def _array(image: Any) -> npt.NDArray[np.generic]:
@@ -327,7 +356,7 @@ def _array(image: Any) -> npt.NDArray[np.generic]:
     return numbers.reshape(image.height, image.width, image.bands)
 
 
-def _page(
+def page_of(
     array: npt.NDArray[np.generic], alphas: int, black: float, white: float, opaque: float
 ) -> Page:
     """A page of an array H×W×bands whose last band is alpha where `alphas` is 1."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,7 +56,23 @@ def write_picture(path: Path, picture: Picture) -> None:
             picture, a value is no number, or the file cannot be written.
         ShapeError: pages are not of one size, or not as `picture.form` says.
     """
-    suffix, form = path.suffix.lower(), picture.form
+    form = picture.form
+    check_pages(picture)
+    transparent = picture.pages[0].alpha is not None
+    kind = kind_for(path, form, pages=len(picture.pages), transparent=transparent)
+    bits = bits_for(kind, form)
+    vips = require_vips(path)
+    with telling(path):
+        save(path, _image(vips, picture, bits), kind, form, bits)
+
+
+def kind_for(path: Path, form: Form, *, pages: int, transparent: bool) -> str:
+    """The kind of file that a path asks for.
+
+    Raises:
+        ImageError: there is none such, or it cannot hold the picture.
+    """
+    suffix = path.suffix.lower()
     kind = form.kind if suffix == ".heif" and form.kind == "heic" else KINDS.get(suffix)
     if kind is None:
         raise ImageError(
@@ -62,8 +80,7 @@ def write_picture(path: Path, picture: Picture) -> None:
             expected=f"a name ending in {', '.join(KINDS)}",
             got=f"'{path.suffix}'" if suffix else "a name without an ending",
         )
-    check_pages(picture)
-    obstacle = _obstacle(kind, picture)
+    obstacle = _obstacle(kind, form, pages, transparent)
     if obstacle:
         raise ImageError(
             f"picture file '{path}'",
@@ -71,20 +88,29 @@ def write_picture(path: Path, picture: Picture) -> None:
             got=f"{kind.upper()} for {obstacle}",
             remedy="Write it as it came, or as TIFF." if kind != "tiff" else "Write it as it came.",
         )
+    return kind
+
+
+@contextmanager
+def telling(path: Path) -> Iterator[None]:
+    """Turns what goes wrong while a picture file is written into an ImageError."""
     vips = require_vips(path)
     if not path.parent.is_dir():
         raise _unwritten(path, f"no folder '{path.parent}'")
     try:
-        bits = _bits(kind, form)
-        image = _image(vips, picture, bits)
-        with replacing(path) as beside:
-            _save(image, beside, kind, form, bits)
-            if kind == "png":
-                _splice(beside, form.chunks + _xmp_chunk(form))
+        yield
     except vips.Error as error:
         raise _unwritten(path, reason(error) or "a fault of libvips") from None
     except OSError as error:
         raise _unwritten(path, error.strerror or str(error)) from None
+
+
+def save(path: Path, image: Any, kind: str, form: Form, bits: int) -> None:
+    """Writes a libvips image as a kind of file, with the chunks that libvips would lose."""
+    with replacing(path) as beside:
+        _save(image, beside, kind, form, bits)
+        if kind == "png":
+            _splice(beside, form.chunks + _xmp_chunk(form))
 
 
 def write_8bit(path: Path, pixels: Tensor) -> None:
@@ -148,10 +174,8 @@ def check_pages(picture: Picture) -> None:
             )
 
 
-def _obstacle(kind: str, picture: Picture) -> str:
-    """What of the picture a kind of file cannot hold, empty where it holds all."""
-    form, pages = picture.form, len(picture.pages)
-    transparent = picture.pages[0].alpha is not None
+def _obstacle(kind: str, form: Form, pages: int, transparent: bool) -> str:
+    """What of a picture a kind of file cannot hold, empty where it holds all."""
     if form.space == INKS and kind not in ("jpeg", "tiff"):
         return "colours as four inks (CMYK)"
     if form.space in LAB and kind != "tiff":
@@ -171,7 +195,7 @@ def _obstacle(kind: str, picture: Picture) -> str:
     return ""
 
 
-def _bits(kind: str, form: Form) -> int:
+def bits_for(kind: str, form: Form) -> int:
     """How many bits of a number a kind of file is to keep."""
     if form.number == "uchar":
         return form.bits if kind in ("png", "tiff") else 8
@@ -186,28 +210,33 @@ def _image(vips: Any, picture: Picture, bits: int) -> Any:
     colour = [page.colour for page in pages]
     alpha = [page.alpha for page in pages if page.alpha is not None]
     if form.space == INKS or form.space in LAB:
-        rgb = _wrap(vips, [_numbers(colour, "ushort", 16, 0.0, 65535.0)], "ushort", "rgb16")
+        rgb = _wrap(vips, [numbers_for(colour, "ushort", 16, 0.0, 65535.0)], "ushort", "rgb16")
         image = from_rgb16(
             rgb, form.space, depth=8 if form.number == "uchar" else 16, profile=form.profile
         )
         if alpha:
-            opacity = _numbers(alpha, form.number, bits, 0.0, form.opaque)
+            opacity = numbers_for(alpha, form.number, bits, 0.0, form.opaque)
             image = image.bandjoin(_wrap(vips, [opacity], form.number, "b-w"))
             image = image.copy(interpretation=form.space)
     else:
-        numbers = [_numbers(colour, form.number, bits, form.black, form.white)]
+        numbers = [numbers_for(colour, form.number, bits, form.black, form.white)]
         if alpha:
-            numbers.append(_numbers(alpha, form.number, bits, 0.0, form.opaque))
+            numbers.append(numbers_for(alpha, form.number, bits, 0.0, form.opaque))
         image = _wrap(vips, numbers, form.number, form.space)
-    image = image.copy(xres=form.xres, yres=form.yres)
-    for name, value in form.fields:
-        image = set_field(image, name, value)
-    image = set_field(image, "orientation", 1)
+    image = dressed(image, form)
     height = pages[0].colour.shape[1]
     return set_field(image, "page-height", height) if len(pages) > 1 else image
 
 
-def _numbers(
+def dressed(image: Any, form: Form) -> Any:
+    """A libvips image with the resolution and the metadata of a form, upright."""
+    image = image.copy(xres=form.xres, yres=form.yres)
+    for name, value in form.fields:
+        image = set_field(image, name, value)
+    return set_field(image, "orientation", 1)
+
+
+def numbers_for(
     planes: Sequence[Tensor], number: str, bits: int, black: float, white: float
 ) -> npt.NDArray[Any]:
     """What a file holds for C×H×W in [0, 1] of each page, one below the other: (P·H)×W×C."""
@@ -295,11 +324,10 @@ def _splice(path: Path, chunks: bytes) -> None:
     """Puts chunks into a PNG file, behind its header."""
     if not chunks:
         return
-    content = path.read_bytes()
-    with path.open("wb") as file:
-        file.write(content[:_PNG_HEADER])
-        file.write(chunks)
-        file.write(memoryview(content)[_PNG_HEADER:])
+    with path.open("rb") as file, replacing(path) as beside, beside.open("wb") as whole:
+        whole.write(file.read(_PNG_HEADER))
+        whole.write(chunks)
+        shutil.copyfileobj(file, whole)
 
 
 def _xmp_chunk(form: Form) -> bytes:

@@ -15,9 +15,14 @@ from pathlib import Path
 
 from physgan.errors import ImageError, PhysganError
 from physgan.images.picture import KINDS, read_picture
+from physgan.images.strips import open_strips
 from physgan.images.write import write_picture
 from physgan.restore.page import restore_page
+from physgan.restore.strips import restore_strips
 from physgan.types import RestoreFn
+
+STREAMED = 1 << 22
+"""Pixels from which a picture is restored in strips, where its kind of file allows it."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +138,17 @@ def restore_file(
     """Restores one picture file: all of its pages, with all of its metadata.
 
     The target is written beside its place and renamed; its folder is made where it is missing.
+    Large pictures are read, restored and written in strips.
 
     Raises:
         ImageError: the source cannot be read, or the target cannot be written or hold it.
     """
+    if fn.receptive_field is not None and not fn.global_statistics:
+        strips = open_strips(source)
+        if strips is not None and strips.height * strips.width > STREAMED:
+            _make_folder(target)
+            restore_strips(fn, strips, target, strength=strength, tile=tile, progress=progress)
+            return
     picture = read_picture(source)
     pages = []
     for done, page in enumerate(picture.pages):
@@ -146,13 +158,17 @@ def restore_file(
                 progress((done + share) / len(picture.pages))
 
         pages.append(restore_page(fn, page, strength=strength, tile=tile, progress=told))
+    _make_folder(target)
+    write_picture(target, replace(picture, pages=tuple(pages)))
+
+
+def _make_folder(target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ImageError(
             f"result '{target}'", expected="a folder that can be written", got=str(error)
         ) from None
-    write_picture(target, replace(picture, pages=tuple(pages)))
 
 
 def _pictures_in(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from physgan.restore.memory import pixels_at_once, ran_out
 from physgan.restore.tiled import PIXELS, restore_tiled, tile_side
 from physgan.restore.whole import restore_whole
 from physgan.types import RestoreFn
+
+Sides: TypeAlias = int | tuple[int, int]
+"""Side of tiles, or height and width."""
 
 _log = logging.getLogger("physgan")
 
@@ -29,7 +33,7 @@ def restore_page(
     page: Page,
     *,
     strength: float = 1.0,
-    tile: int | None = None,
+    tile: Sides | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> Page:
     """Restores colour or grey, whatever the restorer was made for, and keeps alpha.
@@ -43,9 +47,9 @@ def restore_page(
         page: colour and alpha.
         strength: 0 leaves the page as it is (enlarged bicubically where the restorer enlarges), 1
             is what the restorer makes of it; between, a mixture of both.
-        tile: side of the tiles that a large page is cut into; None chooses. The result does not
-            depend on it, nor on whether there are any; where memory runs out all the same, it is
-            halved, with a warning.
+        tile: side of the tiles that a large page is cut into, or height and width; None chooses.
+            The result does not depend on it, nor on whether there are any; where memory runs out
+            all the same, it is halved, with a warning.
         progress: told now and then what share of the page is done.
 
     Returns:
@@ -61,7 +65,7 @@ def restore_images(
     y: Tensor,
     *,
     strength: float = 1.0,
-    tile: int | None = None,
+    tile: Sides | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> Tensor:
     """As `restore_page`, for images N×C×h×w in [0, 1] of 1 or 3 channels, or of the restorer's.
@@ -78,7 +82,7 @@ def _untold(share: float) -> None:
 
 
 def _in_its_channels(
-    fn: RestoreFn, y: Tensor, tile: int | None, progress: Callable[[float], object]
+    fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Callable[[float], object]
 ) -> Tensor:
     channels = y.shape[1] if y.ndim == 4 else 0
     if channels == 1 and fn.channels != 1:
@@ -96,46 +100,66 @@ def _in_its_channels(
     return _run(fn, y, tile, progress)  # where it does not fit, its own refusal says so
 
 
-def _run(fn: RestoreFn, y: Tensor, tile: int | None, progress: Callable[[float], object]) -> Tensor:
+def _run(
+    fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Callable[[float], object]
+) -> Tensor:
     """Restores in one piece or in tiles, as memory allows, and in smaller ones where it did not."""
-    side = tile if tile is not None and fn.receptive_field is not None else _side(fn, y)
+    sides = (tile, tile) if isinstance(tile, int) else tile
+    if sides is None or fn.receptive_field is None:
+        sides = _sides(fn, y)
     while True:
         try:
-            if side is None:
+            if sides is None:
                 x_hat = restore_whole(fn, y)
                 progress(1.0)
                 return x_hat
-            return restore_tiled(fn, y, tile=side, progress=progress)
+            return restore_tiled(fn, y, tile=sides, progress=progress)
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
-            side = _smaller(fn, y, side)
+            sides = _smaller(fn, y, sides)
 
 
-def _side(fn: RestoreFn, y: Tensor) -> int | None:
-    """Side of the tiles that an image is cut into; None: it is restored whole."""
+def _sides(fn: RestoreFn, y: Tensor) -> tuple[int, int] | None:
+    """Sides of the tiles that an image is cut into; None: it is restored whole."""
     if fn.receptive_field is None or y.ndim != 4:
         return None
     pixels = y.shape[2] * y.shape[3]
-    if pixels <= _SMALL:
+    if pixels <= _SMALL or (fn.global_statistics and pixels <= room_for(fn)):
+        # Statistics over tiles take many times as long as those of the whole.
         return None
-    room = pixels_at_once(fn, getattr(fn, "device", torch.device("cpu")))
-    if not fn.global_statistics:
-        return tile_side(fn, pixels=min(room, PIXELS))
-    # Statistics over tiles take many times as long as those of the whole.
-    return None if pixels <= room else tile_side(fn, pixels=room)
+    side = chosen_side(fn)
+    return side, side
 
 
-def _smaller(fn: RestoreFn, y: Tensor, side: int | None) -> int:
-    """The next side to try where memory ran out; on the CPU, where a GPU has no room at all."""
-    before = max(y.shape[2:]) if side is None else side
-    if fn.receptive_field is not None and before > 2 * _LEAST:
-        _log.warning("memory ran out at %d px to a side; going on with %d", before, before // 2)
-        return before // 2
+def chosen_side(fn: RestoreFn) -> int:
+    """Side of the tiles that memory allows."""
+    room = room_for(fn)
+    return tile_side(fn, pixels=room if fn.global_statistics else min(room, PIXELS))
+
+
+def room_for(fn: RestoreFn) -> int:
+    """Pixels that fit into memory at a time, on the device where `fn` runs."""
+    return pixels_at_once(fn, getattr(fn, "device", torch.device("cpu")))
+
+
+def _smaller(fn: RestoreFn, y: Tensor, sides: tuple[int, int] | None) -> tuple[int, int]:
+    """The next sides to try where memory ran out; on the CPU, where a GPU has no room at all."""
+    rows, columns = (min(a, b) for a, b in zip(sides or y.shape[2:], y.shape[2:], strict=True))
+    if fn.receptive_field is not None and max(rows, columns) > 2 * _LEAST:
+        smaller = (rows // 2, columns) if rows > columns else (rows, columns // 2)
+        _log.warning(
+            "memory ran out at tiles of %d×%d px; going on with %d×%d",
+            columns,
+            rows,
+            smaller[1],
+            smaller[0],
+        )
+        return smaller
     if isinstance(fn, Elsewhere) and fn.device.type != "cpu":
         _log.warning("memory of %s ran out; going on on the CPU", fn.device)
         fn.move(torch.device("cpu"))
-        return before
+        return rows, columns
     raise OutOfMemory(
         f"picture of {y.shape[3]}×{y.shape[2]}",
         expected="memory for a tile of it",

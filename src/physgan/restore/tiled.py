@@ -22,7 +22,7 @@ def restore_tiled(
     fn: RestoreFn,
     y: Tensor,
     *,
-    tile: int,
+    tile: int | tuple[int, int],
     progress: Callable[[float], object] | None = None,
 ) -> Tensor:
     """Restores images of any size in tiles, without gradients; equal to `restore_whole`.
@@ -31,8 +31,8 @@ def restore_tiled(
         fn: the restorer, on the device where it shall run; tiles are taken there one by one. With
             K global statistics it takes about K / 2 times as long as the whole would.
         y: N×C×h×w in [0, 1], floating, on any device.
-        tile: side of a tile without its margin, in pixels of `y`; rounded up to a multiple of
-            `fn.multiple_of`.
+        tile: side of a tile without its margin, or height and width, in pixels of `y`; rounded up
+            to multiples of `fn.multiple_of`.
         progress: told after each tile what share of the image is done.
 
     Returns:
@@ -53,7 +53,7 @@ def restore_tiled(
     height, width = y.shape[2:]
     whole = padded(fn, y)
     rows, columns = whole.shape[2:]
-    tiles = cut(fn, rows, columns, tile=tile)
+    tiles = cut(fn, rows, columns, tile=tile if isinstance(tile, tuple) else (tile, tile))
     told = progress if progress is not None else _untold
     first = 0.9 if fn.global_statistics else 0.0  # what the statistics take of the time
     known = gather(fn, whole, tiles, progress=lambda share: told(first * share))

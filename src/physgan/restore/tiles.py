@@ -52,24 +52,32 @@ class Tile:
         return max(0, self.top - self.margin), max(0, self.left - self.margin)
 
 
-def cut(fn: RestoreFn, rows: int, columns: int, *, tile: int) -> list[Tile]:
+def cut(fn: RestoreFn, rows: int, columns: int, *, tile: tuple[int, int]) -> list[Tile]:
     """Tiles for an image padded to rows × columns, from left to right and from top to bottom.
 
     Args:
         fn: the restorer, of bounded receptive field.
         rows: of the padded image.
         columns: of it.
-        tile: side without margin; rounded up to a multiple of `fn.multiple_of`.
+        tile: height and width without margin; rounded up to multiples of `fn.multiple_of`.
     """
-    step = -(-tile // fn.multiple_of) * fn.multiple_of
-    # The receptive field reaches half its side to each hand; tiles must keep to the grid.
-    reach = (fn.receptive_field or 1) // 2
-    margin = -(-reach // fn.multiple_of) * fn.multiple_of
+    down, across = (on_grid(fn, side) for side in tile)
+    margin = margin_of(fn)
     return [
-        Tile(top, min(top + step, rows), left, min(left + step, columns), margin)
-        for top in range(0, rows, step)
-        for left in range(0, columns, step)
+        Tile(top, min(top + down, rows), left, min(left + across, columns), margin)
+        for top in range(0, rows, down)
+        for left in range(0, columns, across)
     ]
+
+
+def margin_of(fn: RestoreFn) -> int:
+    """Pixels that a tile of `fn` needs on every side: half its receptive field, on its grid."""
+    return on_grid(fn, (fn.receptive_field or 1) // 2)
+
+
+def on_grid(fn: RestoreFn, pixels: int) -> int:
+    """The next multiple of `fn.multiple_of`."""
+    return -(-pixels // fn.multiple_of) * fn.multiple_of
 
 
 def _scaled(start: int, stop: int, features: int, pixels: int) -> slice:

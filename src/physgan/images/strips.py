@@ -1,0 +1,173 @@
+"""Picture files read and written from top to bottom, for those too large for memory.
+
+One page of unsigned numbers of up to 16 bits, grey or RGB, with or without transparency, whose file
+has its rows in the order in which they are seen: what large pictures are. Others are read whole
+(picture.py). What comes back is the same either way, to the last bit.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from physgan.errors import ImageError
+from physgan.images.colour import bands_of
+from physgan.images.picture import (
+    EXPECTED,
+    NUMPY,
+    WHITE,
+    Form,
+    Page,
+    bits_of,
+    form_of,
+    largest_of,
+    open_pages,
+    page_of,
+)
+from physgan.images.vips import check_file, open_vips, refuse_foreign, require_vips, unread
+from physgan.images.write import bits_for, dressed, kind_for, numbers_for, save, telling
+
+
+class Strips:
+    """A picture file that is read a strip at a time; made by `open_strips`.
+
+    Args:
+        path: of the file.
+        image: the libvips image that reads it from top to bottom.
+        form: what the file is besides its pixels.
+        alphas: 1 where it has transparency.
+    """
+
+    def __init__(self, path: Path, image: Any, form: Form, alphas: int) -> None:
+        self.path, self.form, self.alphas = path, form, alphas
+        self.height: int = image.height
+        self.width: int = image.width
+        self._image, self._region, self._row = image, require_vips(path).Region.new(image), 0
+
+    def read(self, rows: int) -> Page:
+        """The next rows, upright, as a page that is no higher.
+
+        Raises:
+            ImageError: the file is cut short or damaged there.
+        """
+        vips = require_vips(self.path)
+        rows = min(rows, self.height - self._row)
+        try:
+            content = self._region.fetch(0, self._row, self.width, rows)
+        except vips.Error as error:
+            raise unread(self.path, b"", error, expected=EXPECTED) from None
+        self._row += rows
+        array = np.frombuffer(content, NUMPY[self.form.number])
+        array = array.reshape(rows, self.width, self._image.bands)
+        largest = largest_of(self.form.bits, self.form.white)
+        return page_of(array, self.alphas, 0.0, largest, largest)
+
+
+def open_strips(path: Path) -> Strips | None:
+    """Opens a picture file to be read a strip at a time; None where it has to be read whole.
+
+    Raises:
+        ImageError: as `read_picture`, as far as the head of the file tells.
+    """
+    vips = require_vips(path)
+    head = check_file(path, expected=EXPECTED)
+    refuse_foreign(path, expected=EXPECTED)
+    try:
+        first = open_vips(vips, path)
+        turned = "orientation" in first.get_fields() and first.get("orientation") != 1
+        kind, images = open_pages(vips, path)
+        image = images[0]
+        alphas = int(image.hasalpha())
+        if (
+            len(images) > 1
+            or kind in ("gif", "avif", "heic")  # read whole in any case
+            or image.format not in WHITE
+            or image.interpretation not in ("b-w", "srgb", "grey16", "rgb16")
+            or image.bands - alphas != bands_of(image.interpretation)
+            or turned
+        ):
+            return None
+        form = form_of(
+            path,
+            kind,
+            image,
+            bits=bits_of(image, kind, alphas),
+            channels=image.bands - alphas,
+            black=0.0,
+            white=WHITE[image.format],
+            opaque=WHITE[image.format],
+        )
+    except (vips.Error, UnicodeError) as error:
+        raise unread(path, head, error, expected=EXPECTED) from None
+    return Strips(path, image, form, alphas)
+
+
+@contextmanager
+def writing_strips(
+    path: Path, form: Form, *, height: int, width: int, transparent: bool
+) -> Iterator[Callable[[Page], None]]:
+    """Writes a picture file from strips, whole or not at all; gives what takes the next strip.
+
+    The strips' numbers wait in a file without a name beside `path`; when all are there, libvips
+    makes the picture of them as `write_picture` does.
+
+    Args:
+        path: of the file; its suffix chooses the kind.
+        form: as for `write_picture`, of up to 16 bits.
+        height: of all strips together.
+        width: of each.
+        transparent: whether they have alpha.
+
+    Raises:
+        ImageError: as `write_picture`; or strips are missing at the end.
+    """
+    kind = kind_for(path, form, pages=1, transparent=transparent)
+    bits = bits_for(kind, form)
+    vips = require_vips(path)
+    bands = form.channels + transparent
+    written = 0
+    with telling(path), _nameless(path.parent) as (file, name):
+
+        def take(page: Page) -> None:
+            nonlocal written
+            if not torch.isfinite(page.colour).all():
+                raise ImageError(
+                    f"rows from {written} of the result",
+                    expected="a number in every pixel",
+                    got="values that are infinite or no number (NaN)",
+                )
+            numbers = numbers_for([page.colour], form.number, bits, form.black, form.white)
+            if page.alpha is not None:
+                opacity = numbers_for([page.alpha], form.number, bits, 0.0, form.opaque)
+                numbers = np.concatenate([numbers, opacity], axis=2)
+            file.write(np.ascontiguousarray(numbers).data)
+            written += numbers.shape[0]
+
+        yield take
+        if written != height:
+            raise ImageError(
+                f"picture file '{path}'", expected=f"{height} rows", got=f"{written} of them"
+            )
+        file.flush()
+        # libvips remembers files by name, and this name may have been that of another.
+        image = vips.Image.rawload(name, width, height, bands, format=form.number, revalidate=True)
+        image = dressed(image.copy(interpretation=form.space), form)
+        save(path, image, kind, form, bits)
+
+
+@contextmanager
+def _nameless(folder: Path) -> Iterator[tuple[Any, str]]:
+    """A file that is gone when nobody holds it, killed processes included, and a way to open it."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        name = f"/proc/self/fd/{file.fileno()}"
+        if Path(name).exists():
+            yield file, name
+            return
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".part") as named:
+        yield named, named.name

@@ -1,0 +1,207 @@
+"""Large pictures in strips: the file is that of the whole picture, to the last byte."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pyvips
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from physgan.errors import ImageError
+from physgan.images.picture import read_picture
+from physgan.images.strips import open_strips, writing_strips
+from physgan.restore import files
+from physgan.restore.files import restore_file
+
+RGB = np.random.default_rng(0).integers(0, 65536, (97, 61, 4)).astype("uint16")
+
+
+class Brightest:
+    """The largest of 9×9 pixels, enlarged by repetition: looks around itself, without rounding."""
+
+    multiple_of = 4
+    receptive_field: int | None = 9
+    global_statistics = False
+
+    def __init__(self, channels: int = 3, scale: int = 1) -> None:
+        self.channels, self.scale = channels, scale
+        self.rows: list[int] = []
+
+    def __call__(self, y: Tensor) -> Tensor:
+        self.rows.append(y.shape[2])
+        x = F.max_pool2d(y, 9, stride=1, padding=4)
+        return x.repeat_interleave(self.scale, -1).repeat_interleave(self.scale, -2)
+
+
+def vips(array: Any, **fields: Any) -> Any:
+    image = pyvips.Image.new_from_array(array)
+    space = {("b-w", 1): "grey16", ("srgb", 1): "rgb16"}
+    wide = int(image.format == "ushort")
+    grey = "b-w" if image.bands < 3 else "srgb"
+    image = image.copy(interpretation=space.get((grey, wide), grey), xres=5.0, yres=4.0)
+    for name, value in fields.items():
+        image = image.copy()
+        image.set_type(pyvips.GValue.gint_type, name, value)
+    return image
+
+
+def eight(bands: int) -> Any:
+    return vips((RGB[..., :bands] >> 8).astype("uint8"))
+
+
+def sixteen(bands: int) -> Any:
+    return vips(RGB[..., :bands])
+
+
+KINDS: dict[str, Callable[[Path], None]] = {
+    "rgb.png": lambda path: eight(3).pngsave(str(path)),
+    "rgba.png": lambda path: eight(4).pngsave(str(path)),
+    "grey.png": lambda path: eight(1).pngsave(str(path)),
+    "grey-alpha.png": lambda path: eight(2).pngsave(str(path)),
+    "rgb16.png": lambda path: sixteen(3).pngsave(str(path)),
+    "rgba16.png": lambda path: sixteen(4).pngsave(str(path)),
+    "interlaced.png": lambda path: eight(3).pngsave(str(path), interlace=True),
+    "palette.png": lambda path: eight(3).pngsave(str(path), palette=True),
+    "bits.png": lambda path: (eight(1) > 100).pngsave(str(path), bitdepth=1),
+    "rgb.jpg": lambda path: eight(3).jpegsave(str(path), Q=90, profile="srgb"),
+    "grey.jpg": lambda path: eight(1).jpegsave(str(path), Q=90),
+    "rgb.tif": lambda path: eight(3).tiffsave(str(path), compression="lzw"),
+    "tiles.tif": lambda path: sixteen(3).tiffsave(str(path), tile=True, tile_width=16),
+    "rgba16.tif": lambda path: sixteen(4).tiffsave(str(path), compression="deflate"),
+    "lossless.webp": lambda path: eight(4).webpsave(str(path), lossless=True),
+}
+
+
+def both_ways(
+    monkeypatch: pytest.MonkeyPatch, source: Path, fn: Brightest, **options: Any
+) -> tuple[Path, Path]:
+    """The picture restored whole, and in strips."""
+    results = []
+    for name, limit in (("whole", 1 << 60), ("strips", 0)):
+        monkeypatch.setattr(files, "STREAMED", limit)
+        target = source.parent / name / source.name
+        fn.rows.clear()
+        restore_file(fn, source, target, **options)
+        results.append(target)
+    return results[0], results[1]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_strips_give_the_file_of_the_whole(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    KINDS[name](tmp_path / name)
+    fn, shares = Brightest(), list[float]()
+    whole, strips = both_ways(monkeypatch, tmp_path / name, fn, tile=16, progress=shares.append)
+    assert strips.read_bytes() == whole.read_bytes()
+    assert max(fn.rows) <= 16 + 2 * 4  # a strip and its margins, not the picture
+    assert shares[-1] == pytest.approx(1)
+    assert sorted(os.listdir(strips.parent)) == [name]
+    before, after = read_picture(tmp_path / name), read_picture(strips)
+    assert (before.form.bits, before.form.number) == (after.form.bits, after.form.number)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    height=st.integers(1, 70),
+    width=st.integers(1, 40),
+    tile=st.integers(1, 40),
+    scale=st.sampled_from((1, 2, 3)),
+    bands=st.integers(1, 4),
+    strength=st.sampled_from((1.0, 0.5)),
+)
+def test_any_size_and_scale(
+    tmp_path_factory: pytest.TempPathFactory,
+    height: int,
+    width: int,
+    tile: int,
+    scale: int,
+    bands: int,
+    strength: float,
+) -> None:
+    source = tmp_path_factory.mktemp("strips") / "p.png"
+    vips(np.ascontiguousarray(RGB[:height, :width, :bands])).pngsave(str(source))
+    with pytest.MonkeyPatch.context() as patch:
+        fn = Brightest(scale=scale)
+        whole, strips = both_ways(patch, source, fn, tile=tile, strength=strength)
+    a, b = (pyvips.Image.new_from_file(str(path)).numpy().astype(int) for path in (whole, strips))
+    assert a.shape == b.shape
+    # Enlarging what is mixed in rounds its sums in another order.
+    assert np.abs(a - b).max() <= (0 if strength == 1 and bands in (1, 3) else 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["pages.tif", "inks.jpg", "float.tif", "turned.jpg", "anim.gif", "lab.tif"]
+)
+def test_what_has_to_be_read_whole(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name == "pages.tif":
+        roll = eight(3).join(eight(3), "vertical").copy()
+        roll.set_type(pyvips.GValue.gint_type, "page-height", 97)
+        roll.tiffsave(str(path))
+    elif name == "inks.jpg":
+        eight(3).colourspace("cmyk").jpegsave(str(path))
+    elif name == "float.tif":
+        (eight(3) / 255).tiffsave(str(path))
+    elif name == "turned.jpg":
+        vips((RGB[..., :3] >> 8).astype("uint8"), orientation=6).jpegsave(str(path))
+    elif name == "anim.gif":
+        eight(3).gifsave(str(path))
+    else:
+        eight(3).colourspace("lab").tiffsave(str(path))
+    assert open_strips(path) is None
+    monkeypatched = Brightest()
+    restore_file(monkeypatched, path, tmp_path / "out" / name)
+    assert (tmp_path / "out" / name).exists()
+
+
+@pytest.mark.parametrize("name", ["rgb.png", "rgb.jpg", "rgb.tif"])
+def test_a_file_cut_short_leaves_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "STREAMED", 0)
+    path = tmp_path / name
+    KINDS[name](path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(ImageError, match=name):
+        restore_file(Brightest(), path, tmp_path / "out" / name, tile=16)
+    out = tmp_path / "out"
+    assert not out.exists() or not os.listdir(out)
+
+
+def test_a_restorer_that_fails_half_way_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "STREAMED", 0)
+    KINDS["rgb.png"](tmp_path / "p.png")
+
+    class Fails(Brightest):
+        def __call__(self, y: Tensor) -> Tensor:
+            x = super().__call__(y)
+            return x * torch.nan if len(self.rows) > 3 else x
+
+    with pytest.raises(ImageError, match="a number in every pixel"):
+        restore_file(Fails(), tmp_path / "p.png", tmp_path / "out" / "p.png", tile=16)
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_missing_rows_are_no_picture(tmp_path: Path) -> None:
+    KINDS["rgb.png"](tmp_path / "p.png")
+    strips = open_strips(tmp_path / "p.png")
+    assert strips is not None
+    target = tmp_path / "q.png"
+    with (
+        pytest.raises(ImageError, match="97 rows"),
+        writing_strips(target, strips.form, height=97, width=61, transparent=False) as take,
+    ):
+        take(strips.read(40))
+    assert not target.exists()

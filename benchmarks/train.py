@@ -246,7 +246,9 @@ class Side:
     ) -> None:
         context = mp.get_context("spawn")
         self.connection, other = context.Pipe()
-        self.process = context.Process(target=_run, args=(target, other, recipe, device, threads))
+        self.process = context.Process(
+            target=_run, args=(target, other, recipe, device, threads), daemon=True
+        )
         self.began = time.perf_counter()
         self.process.start()
         other.close()

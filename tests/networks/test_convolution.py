@@ -1,11 +1,12 @@
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from physgan.networks import PatchDiscriminator, ResNetGenerator, UNet, winograd
@@ -52,27 +53,27 @@ LAYERS: dict[str, Callable[[], tuple[nn.Module, nn.Module]]] = {
         nn.Conv2d(64, 64, 3, padding=1, padding_mode="reflect"),
         Conv2d(64, 64, 3, padding=1, padding_mode="reflect"),
     ),
-    "winograd backwards alone": lambda: (
-        nn.Conv2d(48, 50, 3, bias=False),
-        Conv2d(48, 50, 3, bias=False),
+    "winograd without bias": lambda: (
+        nn.Conv2d(64, 70, 3, bias=False),
+        Conv2d(64, 70, 3, bias=False),
     ),
     "strided": lambda: (
-        nn.Conv2d(48, 64, 4, stride=2, padding=1),
-        Conv2d(48, 64, 4, stride=2, padding=1),
+        nn.Conv2d(64, 64, 4, stride=2, padding=1),
+        Conv2d(64, 64, 4, stride=2, padding=1),
     ),
     "uneven": lambda: (
-        nn.Conv2d(48, 48, (1, 3), stride=(1, 2), padding=(0, 1)),
-        Conv2d(48, 48, (1, 3), stride=(1, 2), padding=(0, 1)),
+        nn.Conv2d(64, 64, (1, 3), stride=(1, 2), padding=(0, 1)),
+        Conv2d(64, 64, (1, 3), stride=(1, 2), padding=(0, 1)),
     ),
-    "pointwise": lambda: (nn.Conv2d(48, 96, 1), Conv2d(48, 96, 1)),
+    "pointwise": lambda: (nn.Conv2d(64, 96, 1), Conv2d(64, 96, 1)),
     "transposed": lambda: (
-        nn.ConvTranspose2d(64, 48, 3, stride=2, padding=1, output_padding=1),
-        ConvTranspose2d(64, 48, 3, stride=2, padding=1, output_padding=1),
+        nn.ConvTranspose2d(64, 64, 3, stride=2, padding=1, output_padding=1),
+        ConvTranspose2d(64, 64, 3, stride=2, padding=1, output_padding=1),
     ),
     "narrow": lambda: (nn.Conv2d(48, 3, 3, padding=1), Conv2d(48, 3, 3, padding=1)),
-    "groups": lambda: (nn.Conv2d(96, 96, 3, groups=2), Conv2d(96, 96, 3, groups=2)),
-    "dilated": lambda: (nn.Conv2d(48, 48, 3, dilation=2), Conv2d(48, 48, 3, dilation=2)),
-    "same": lambda: (nn.Conv2d(48, 48, 3, padding="same"), Conv2d(48, 48, 3, padding="same")),
+    "groups": lambda: (nn.Conv2d(128, 128, 3, groups=2), Conv2d(128, 128, 3, groups=2)),
+    "dilated": lambda: (nn.Conv2d(64, 64, 3, dilation=2), Conv2d(64, 64, 3, dilation=2)),
+    "same": lambda: (nn.Conv2d(64, 64, 3, padding="same"), Conv2d(64, 64, 3, padding="same")),
 }
 
 
@@ -116,7 +117,7 @@ def test_has_gradients_of_gradients(layer: str) -> None:
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet9": lambda: ResNetGenerator(width=16, blocks=2),
-    "unet": lambda: UNet(widths=(48, 64), blocks=(1, 1)),
+    "unet": lambda: UNet(widths=(64, 64), blocks=(1, 1)),
     "patchgan": lambda: PatchDiscriminator(width=16),
 }
 
@@ -126,12 +127,15 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 def test_a_network_has_the_gradients_that_it_has_in_double(network: str, n: int) -> None:
     # A single image with channels last once had false gradients, by a fault of torch's own
     # instance normalisation.
-    ours = NETWORKS[network]()
-    for p in ours.parameters():
-        nn.init.normal_(p, std=0.05)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(n)
+        ours = NETWORKS[network]()
+        for p in ours.parameters():
+            nn.init.normal_(p, std=0.05)
     exact = copy.deepcopy(ours).double()
     ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    y = torch.rand(n, 3, 32, 40).contiguous(memory_format=torch.channels_last)
+    y = torch.rand(n, 3, 32, 40, generator=torch.Generator().manual_seed(0))
+    y = y.contiguous(memory_format=torch.channels_last)
     g = torch.cos(7 * exact(y.double()).detach())
     sought = torch.autograd.grad(exact(y.double()), list(exact.parameters()), g)
     found = torch.autograd.grad(ours(y), list(ours.parameters()), g.float())
@@ -139,6 +143,54 @@ def test_a_network_has_the_gradients_that_it_has_in_double(network: str, n: int)
         # A bias before normalisation has a gradient of nothing but rounding.
         scale = should.abs().max() + 1e-3 * max(s.abs().max() for s in sought)
         assert ((is_ - should).abs().max() / scale) < 2e-3, name
+
+
+@pytest.mark.parametrize("layer", ["winograd", "strided", "transposed"])
+@pytest.mark.parametrize("size", [(8, 8), (9, 6)])
+def test_results_may_be_changed_in_place(layer: str, size: tuple[int, int]) -> None:
+    theirs, ours = LAYERS[layer]()
+    ours.load_state_dict(theirs.state_dict())
+    x = noise(1, 64, *size).float().contiguous(memory_format=torch.channels_last)
+    found = nn.Sequential(ours, nn.ReLU(inplace=True))(x)
+    torch.testing.assert_close(found, F.relu(theirs(x)), rtol=0, atol=1e-4)
+    found.sum().backward()
+    assert next(ours.parameters()).grad is not None
+
+
+def test_transforms_and_tracers_see_through() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = ResNetGenerator(width=16, blocks=1).eval()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    y = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    y = y.contiguous(memory_format=torch.channels_last)
+    weights: Mapping[str, Tensor] = dict(network.named_parameters())
+
+    def loss(weights: Mapping[str, Tensor]) -> Tensor:
+        result: Tensor = torch.func.functional_call(network, dict(weights), (y,)).square().sum()
+        return result
+
+    found = torch.func.grad(loss)(weights)
+    sought = torch.autograd.grad(loss(weights), list(weights.values()))
+    for name, expected in zip(weights, sought, strict=True):
+        torch.testing.assert_close(found[name], expected, rtol=1e-2, atol=1e-2)
+    back = torch.func.vjp(network, y)[1]
+    assert back(torch.ones_like(y))[0].shape == y.shape
+
+
+def test_inputs_that_are_too_small_or_none() -> None:
+    layer = LAYERS["winograd without bias"]()[1].to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with pytest.raises(RuntimeError, match=r"[Kk]ernel size"):
+        layer(noise(1, 64, 2, 5).float().contiguous(memory_format=torch.channels_last))
+    empty = layer(torch.zeros(0, 64, 5, 5).contiguous(memory_format=torch.channels_last))
+    assert empty.shape == (0, 70, 3, 3)
+
+
+def test_tracing_leaves_nothing_behind() -> None:
+    winograd._made.clear()
+    with FakeTensorMode():
+        winograd.convolve(torch.rand(1, 2, 5, 5), torch.rand(3, 2, 3, 3))
+    assert winograd.convolve(torch.rand(1, 2, 5, 5), torch.rand(3, 2, 3, 3)).shape == (1, 3, 3, 3)
 
 
 def test_compiles_to_the_library() -> None:

@@ -61,3 +61,12 @@ def test_gradients_of_gradients(layout: torch.memory_format) -> None:
 def test_one_pixel_has_no_variance() -> None:
     with pytest.raises(ValueError, match="more than one pixel"):
         InstanceNorm(2)(features(1, 2, 1, 1))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_results_may_be_changed_in_place(layout: torch.memory_format) -> None:
+    x = features(1, 3, 4, 5).contiguous(memory_format=layout).requires_grad_()
+    result = torch.nn.Sequential(InstanceNorm(3), torch.nn.ReLU(inplace=True))(x)
+    torch.testing.assert_close(result, torch.relu(InstanceNorm(3)(x)))
+    result.sum().backward()
+    assert x.grad is not None

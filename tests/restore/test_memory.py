@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from physgan.networks import ResNetGenerator, UNet
 from physgan.restore import memory, page
 from physgan.restore.memory import bytes_for_a_pixel, free_bytes, pixels_at_once, ran_out
 from physgan.restore.page import Elsewhere, restore_images
+from physgan.restore.tiled import restore_tiled
 from physgan.restore.whole import restore_whole
 from tests.restore.small import Inverts
 
@@ -97,7 +99,7 @@ def test_statistics_are_taken_of_the_whole_while_it_fits(monkeypatch: pytest.Mon
     shares: list[float] = []
     restore_images(fn, y, progress=shares.append)
     assert shares == [1.0]
-    monkeypatch.setattr(page, "pixels_at_once", lambda fn, device: 128 * 128)
+    monkeypatch.setattr(page, "pixels_at_once", lambda fn: 128 * 128)
     shares.clear()
     tiled = restore_images(fn, y, progress=shares.append)
     assert len(shares) > 4
@@ -110,7 +112,53 @@ def test_room_follows_memory_and_features(monkeypatch: pytest.MonkeyPatch) -> No
     assert bytes_for_a_pixel(UNet().eval()) == pytest.approx(16 * 48, rel=0.3)
     assert bytes_for_a_pixel(ResNetGenerator(blocks=1).eval()) == pytest.approx(16 * 256, rel=0.3)
     monkeypatch.setattr(memory, "free_bytes", lambda device: 1 << 30)
-    room = pixels_at_once(UNet().eval(), CPU)
+    room = pixels_at_once(UNet().eval())
     monkeypatch.setattr(memory, "free_bytes", lambda device: 1 << 28)
-    assert pixels_at_once(UNet().eval(), CPU) == pytest.approx(room / 4, abs=1)
-    assert pixels_at_once(Inverts(), CPU) == (1 << 26) // 4096
+    assert pixels_at_once(UNet().eval()) == pytest.approx(room / 4, abs=1)
+    assert pixels_at_once(Inverts()) == (1 << 26) // 4096
+
+
+def test_a_batch_shares_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    fn = ResNetGenerator(width=2, blocks=0).eval()
+    monkeypatch.setattr(page, "pixels_at_once", lambda fn: 300 * 300)
+    tiled: list[object] = []
+
+    def counted(*images: Any, **options: Any) -> Tensor:
+        tiled.append(options)
+        return restore_tiled(*images, **options)
+
+    monkeypatch.setattr(page, "restore_tiled", counted)
+    restore_images(fn, picture(290, 300))
+    assert not tiled
+    restore_images(fn, picture(290, 300).expand(2, -1, -1, -1))
+    assert len(tiled) == 1
+
+
+def test_a_network_in_double_precision_and_a_large_picture() -> None:
+    fn = UNet(widths=(4,), blocks=(1,)).double().eval()
+    y = picture(300, 280).double()
+    torch.testing.assert_close(restore_images(fn, y), restore_whole(fn, y))
+
+
+def test_statistics_of_its_own_keep_a_picture_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of an exported graph, which nothing can be handed to."""
+
+    class Own(Inverts):
+        global_statistics = True
+
+    monkeypatch.setattr(page, "pixels_at_once", lambda fn: 100)
+    fn, y = Own(), picture(300, 280)
+    assert torch.equal(restore_images(fn, y), 1 - y)
+    assert fn.sizes[-1] == (1, 3, 300, 280)
+
+    class Full(Limited):
+        global_statistics = True
+
+    with pytest.raises(OutOfMemory, match="at once"):
+        restore_images(Full(100 * 100, ERRORS[0]), y)
+
+
+def test_results_lie_as_pictures_do() -> None:
+    fn = ResNetGenerator(width=2, blocks=0).eval()
+    fn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    assert restore_images(fn, picture(30, 28)).is_contiguous()

@@ -555,6 +555,21 @@ def test_pictures_of_a_run_are_those_of_the_folder(tmp_path: Path) -> None:
     )
 
 
+def test_a_run_does_not_end_well_on_broken_steps(tmp_path: Path) -> None:
+    chain = Degradation({"a": Stage(Gain(), Breaks(lambda n: n >= 4))})
+    with pytest.raises(TrainingError, match="skipped steps in a row"):
+        run(tmp_path, chain, constant=11, patience=6, log_every=50)
+
+
+def test_another_optimiser_is_another_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path) == 0
+    assert train(tmp_path, "--optimiser.method", "muon", "--resume") != 0
+    assert "optimiser.method" in capsys.readouterr().err
+    assert "muon" not in (tmp_path / "run" / "recipe.yaml").read_text("utf-8")
+
+
 class Answers(TorchDispatchMode):
     """Counts what would have to wait for a device: numbers that Python is told, and sizes."""
 

@@ -100,3 +100,18 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path) -> None:
         network, _ = load_weights(tmp_path / name / "run" / "weights.safetensors")
         results.append(network.state_dict())
     torch.testing.assert_close(results[1], results[0], rtol=0, atol=0)
+
+
+def test_what_it_remembers_goes_where_its_parameters_are() -> None:
+    """A run carried to a GPU: with a device that stands for one."""
+    optimisers = []
+    for device in ("cpu", "meta"):
+        network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 1)).to(device)
+        optimisers.append(Muon(network.parameters(), lr=1e-2))
+    here, there = optimisers
+    for p in here.param_groups[0]["params"]:
+        p.grad = torch.ones_like(p)
+    here.step()
+    there.load_state_dict(here.state_dict())
+    for state in there.state.values():
+        assert {t.device.type for t in state.values()} == {"meta"}

@@ -2,9 +2,10 @@
 
 `Conv2d` and `ConvTranspose2d` are torch's, with the same weights under the same names. On a CPU, in
 float32 and with channels last in memory, a 3×3 convolution of many channels goes by Winograd's way
-(winograd.py), and the gradient of other weights is a sum of matrix products, one for each of the
-kernel's pixels, for which oneDNN takes up to six times as long (benchmarks/convolutions.py).
+(winograd.py), and the gradient of other wide weights is a sum of matrix products, one for each of
+the kernel's pixels, for which oneDNN takes several times as long where the batch is a single image.
 Everywhere else (GPUs, bf16, compiled or exported graphs, other memory formats) they are torch's.
+Layer by layer: `python -m benchmarks convolutions`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from physgan.networks import winograd
+from physgan.networks.ways import seen_through
 
-_WIDE = 48
-"""channels on both sides from which gradients of weights are quicker our way"""
-_WIDE_FORWARD = 64
-"""channels on both sides from which Winograd's way pays for itself also without gradients"""
+_WIDE = 64
+"""channels on both sides from which our ways are quicker"""
 
 
 class Conv2d(nn.Conv2d):
@@ -36,6 +36,9 @@ class Conv2d(nn.Conv2d):
             input = F.pad(input, border, mode=self.padding_mode)
             padding = (0, 0)
         how = _How(self.stride, padding, transposed=False, output_padding=(0, 0))  # type: ignore[arg-type]
+        sides = zip(input.shape[2:], how.padding, self.kernel_size, strict=True)
+        if any(side + 2 * border < kernel for side, border, kernel in sides):
+            return F.conv2d(input, weight, bias, self.stride, how.padding)  # which refuses it
         return _convolve(input, weight, bias, how)
 
 
@@ -69,14 +72,14 @@ class _How(NamedTuple):
 def _may_choose(x: Tensor, weight: Tensor) -> bool:
     """Whether ways other than the library's are open."""
     return (
-        x.device.type == "cpu"
+        not seen_through()
+        and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and x.ndim == 4
+        and x.numel() > 0
         and min(weight.shape[:2]) >= _WIDE
         and x.is_contiguous(memory_format=torch.channels_last)
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     )
 
 
@@ -89,7 +92,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, how: _How) -> Tens
 
 
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, how: _How) -> Tensor:
-    if how.winograd(weight) and min(weight.shape[:2]) >= _WIDE_FORWARD:
+    if how.winograd(weight):
         y = winograd.convolve(x, weight, how.padding[0])
         return y if bias is None else y.add_(bias[:, None, None])
     library: Tensor = torch.ops.aten.convolution(

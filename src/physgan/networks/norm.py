@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from physgan.networks.ways import seen_through
+
 Statistics: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Features N×C×H×W to mean and biased variance of the whole image that they are a part of, N×C."""
 
@@ -63,14 +65,14 @@ class InstanceNorm(nn.Module):
         """
         if x.shape[2] * x.shape[3] == 1:
             raise ValueError(f"expected more than one pixel to normalise, got {tuple(x.shape)}")
-        # A compiled graph is handed no statistics, and its compiler finds a way back of its own.
-        source = None if torch.compiler.is_compiling() else _given.get()
+        if seen_through():
+            return _plainly(x, self.eps)
+        source = _given.get()
         if source is not None:
             rows, along = _rows(x)
             mean, variance = (t.to(rows).unsqueeze(along) for t in source(x))
             return _normalised(x, mean, (variance + self.eps).rsqrt())
-        learning = torch.is_grad_enabled() and x.requires_grad
-        if learning and not torch.compiler.is_compiling():
+        if torch.is_grad_enabled() and x.requires_grad:
             normalised: Tensor = _Normalise.apply(x, self.eps)  # type: ignore[no-untyped-call]
             return normalised
         return _normalised(x, *_statistics(x, self.eps))
@@ -106,6 +108,13 @@ class _Normalise(torch.autograd.Function):
         return _images(torch.addcmul(-shift, result, scale), like=x), None
 
 
+def _plainly(x: Tensor, eps: float) -> Tensor:
+    """The same in operations that compilers and transforms know."""
+    wide = x if x.dtype == torch.float64 else x.float()
+    variance, mean = torch.var_mean(wide, dim=(2, 3), correction=0, keepdim=True)
+    return ((wide - mean) * (variance + eps).rsqrt()).to(x.dtype)
+
+
 def _statistics(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Mean and 1 / standard deviation of each channel of each image, as `_rows` lays them out."""
     rows, along = _rows(x)
@@ -116,8 +125,11 @@ def _statistics(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
 
 
 def _normalised(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    rows, _ = _rows(x)
-    return _images(torch.addcmul(-mean * scale, rows, scale), like=x)
+    # Not a view, so that whoever comes next may change it in place.
+    layout = torch.channels_last if _channels_last(x) else torch.contiguous_format
+    result = torch.empty_like(x, memory_format=layout)
+    rows = torch.addcmul(-mean * scale, _rows(x)[0], scale)
+    return result.copy_(_images(rows, like=x))
 
 
 def _rows(x: Tensor, *, like: Tensor | None = None) -> tuple[Tensor, int]:

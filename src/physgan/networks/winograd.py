@@ -13,8 +13,6 @@ square, normal inputs), where the direct one in another order differs by some 3e
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,6 +22,7 @@ _SIDE = 4
 _SEEN = _SIDE + 2
 _AT_ONCE = 128
 """tiles in the making at one time: enough for quick products, few enough for the cache"""
+_made: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor, Tensor]] = {}
 
 
 def convolve(x: Tensor, weight: Tensor, padding: int = 0) -> Tensor:
@@ -41,14 +40,17 @@ def convolve(x: Tensor, weight: Tensor, padding: int = 0) -> Tensor:
     _, there, back = _matrices(x.dtype, x.device)
     k, c = weight.shape[:2]
     u = _of_weight(weight).transpose(1, 2)
-    y = x.new_empty(tiles.images, _SIDE * tiles.down, _SIDE * tiles.across, k)
+    y = tiles.results(x, k)
+    whole = tiles.whole
+    grid = (y if whole else tiles.results(x, k, whole=True)).permute(0, 2, 3, 1)
     padded = tiles.padded(x)
     for chunk in tiles.chunks():
         v = _both_ways(there, tiles.gathered(padded, chunk)).view(_SEEN**2, -1, c)
         m = torch.bmm(v, u).view(_SEEN, _SEEN, -1)
         results = _both_ways(back, m).view(_SIDE, _SIDE, *tiles.extent(chunk), k)
-        tiles.block(y, chunk).copy_(results.permute(2, 3, 0, 4, 1, 5))
-    return y[:, : tiles.height, : tiles.width].contiguous().permute(0, 3, 1, 2)
+        tiles.block(grid, chunk).copy_(results.permute(2, 3, 0, 4, 1, 5))
+    # Not a view, so that whoever comes next may change it in place.
+    return y if whole else y.copy_(grid[:, : tiles.height, : tiles.width].permute(0, 3, 1, 2))
 
 
 def gradients(
@@ -104,6 +106,18 @@ class _Tiles:
         self.h, self.w, self.padding = h, w, padding
         self.height, self.width = h + 2 * padding - 2, w + 2 * padding - 2
         self.down, self.across = -(-self.height // _SIDE), -(-self.width // _SIDE)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the results are covered by whole tiles."""
+        return self.height % _SIDE == 0 and self.width % _SIDE == 0
+
+    def results(self, like: Tensor, channels: int, *, whole: bool = False) -> Tensor:
+        """Memory for results, channels last: of their size, or of that of whole tiles."""
+        size = (_SIDE * self.down, _SIDE * self.across) if whole else (self.height, self.width)
+        shape = (self.images, channels, *size)
+        layout = torch.channels_last
+        return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
 
     def chunks(self) -> list[tuple[slice, slice]]:
         """Images and rows of tiles, some `_AT_ONCE` tiles each."""
@@ -191,7 +205,6 @@ def _both_ways(matrix: Tensor, grid: Tensor) -> Tensor:
     return torch.bmm(matrix.expand(p, p, q), along.transpose(0, 1))
 
 
-@cache
 def _matrices(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Lavin and Gray's G (6×3), Bᵀ (6×6) and Aᵀ (4×6)."""
     g = [
@@ -211,8 +224,13 @@ def _matrices(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor,
         [0, 4, 0, -5, 0, 1],
     ]
     a = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
-    with torch.inference_mode(False):
-        of_weight, there, back = (
-            torch.tensor(m, dtype=torch.float64).to(device, dtype) for m in (g, b, a)
-        )
-    return of_weight, there, back
+    key = dtype, device
+    if key not in _made:
+        with torch.inference_mode(False):
+            of_weight, there, back = (
+                torch.tensor(m, dtype=dtype, device=device) for m in (g, b, a)
+            )
+        if type(there) is not Tensor:  # a tracer's, of no use to anybody else
+            return of_weight, there, back
+        _made[key] = of_weight, there, back
+    return _made[key]

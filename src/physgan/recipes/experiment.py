@@ -351,8 +351,9 @@ def _claim(folder: Path, recipe: Recipe, *, resume: bool) -> None:
             name
             for name in _differences(before, now)
             # The batch decides which crops a step takes, and so where the run stands in its data.
-            # Where it began cannot be changed any more.
-            if name in ("training.batch", "training.start") or not name.startswith(free)
+            # Where it began cannot be changed any more, nor what its optimiser remembers.
+            if name in ("training.batch", "training.start", "optimiser.method")
+            or not name.startswith(free)
         ]
         if differing:
             raise TrainingError(

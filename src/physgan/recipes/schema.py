@@ -196,7 +196,7 @@ class Training(Strict):
     parts: PositiveInt = Field(
         1,
         description="Parts in which a batch passes through the networks, one after the other: "
-        "less memory, the same step.",
+        "less memory, the same step but for the noise that a sensor draws.",
     )
     recompute: bool = Field(
         False,

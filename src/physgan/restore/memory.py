@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
+from threading import Lock
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +22,26 @@ _ALIVE = 16
 _UNKNOWN = 4096
 """bytes for each pixel that a restorer is taken to need whose features cannot be looked at"""
 
+_looked_at: WeakKeyDictionary[nn.Module, float] = WeakKeyDictionary()
+_looking = Lock()
 
-def pixels_at_once(fn: RestoreFn, device: torch.device) -> int:
+
+def pixels_at_once(fn: RestoreFn) -> int:
     """How many pixels of an observation `fn` can restore in one piece, by a wide margin.
 
     Args:
-        fn: the restorer; a network is tried on a few pixels to see how large its features are.
-        device: where it runs.
+        fn: the restorer; a network is tried once on a few pixels to see how large its features are.
     """
-    return max(1, int(_SHARE * free_bytes(device) / bytes_for_a_pixel(fn)))
+    return max(1, int(_SHARE * free_bytes(device_of(fn)) / bytes_for_a_pixel(fn)))
+
+
+def device_of(fn: RestoreFn) -> torch.device:
+    """Where a restorer runs, as far as it tells."""
+    if isinstance(device := getattr(fn, "device", None), torch.device):
+        return device
+    if isinstance(fn, nn.Module):
+        return next((p.device for p in fn.parameters()), torch.device("cpu"))
+    return torch.device("cpu")
 
 
 def bytes_for_a_pixel(fn: RestoreFn) -> float:
@@ -34,6 +49,15 @@ def bytes_for_a_pixel(fn: RestoreFn) -> float:
     network = getattr(fn, "fn", fn)
     if not isinstance(network, nn.Module):
         return _UNKNOWN
+    with _looking:
+        if network not in _looked_at:
+            _looked_at[network] = _bytes_for_a_pixel(network)
+        return _looked_at[network]
+
+
+def _bytes_for_a_pixel(network: nn.Module) -> float:
+    # A copy: others may be running the network itself.
+    fn: Any = copy.deepcopy(network)
     largest = 0
 
     def look(module: nn.Module, given: object, features: object) -> None:
@@ -41,20 +65,19 @@ def bytes_for_a_pixel(fn: RestoreFn) -> float:
         if isinstance(features, Tensor):
             largest = max(largest, features.numel() * features.element_size())
 
-    hooks = [module.register_forward_hook(look) for module in network.modules()]
-    try:
-        y = padded(fn, torch.zeros(1, fn.channels, 64, 64))
-        restore_padded(fn, y)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    for module in fn.modules():
+        module.register_forward_hook(look)
+    like = next(fn.parameters(), torch.zeros(()))
+    y = padded(fn, like.new_zeros(1, fn.channels, 64, 64))
+    restore_padded(fn, y)
     return _ALIVE * largest / (y.shape[2] * y.shape[3])
 
 
 def free_bytes(device: torch.device) -> int:
     """Memory that can be had on a device without taking it from anybody."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     return min(_available(), _left_to_the_group())
 
 
@@ -80,6 +103,10 @@ def _left_to_the_group() -> int:
     folder = Path("/sys/fs/cgroup")
     try:
         limit = int((folder / "memory.max").read_text(encoding="ascii"))
-        return max(0, limit - int((folder / "memory.current").read_text(encoding="ascii")))
+        taken = int((folder / "memory.current").read_text(encoding="ascii"))
+        lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+        # Files that were read count as taken, and are given up when somebody wants the room.
+        cached = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+        return max(0, limit - taken + cached)
     except (OSError, ValueError):
         return 1 << 62

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
 from typing import TypeAlias
@@ -13,8 +14,9 @@ from physgan.errors import OutOfMemory
 from physgan.images.picture import Page
 from physgan.resize import bicubic
 from physgan.restore.memory import pixels_at_once, ran_out
+from physgan.restore.statistics import normalisations
 from physgan.restore.tiled import PIXELS, restore_tiled, tile_side
-from physgan.restore.whole import restore_whole
+from physgan.restore.whole import padded, restore_whole
 from physgan.types import RestoreFn
 
 Sides: TypeAlias = int | tuple[int, int]
@@ -48,8 +50,8 @@ def restore_page(
         strength: 0 leaves the page as it is (enlarged bicubically where the restorer enlarges), 1
             is what the restorer makes of it; between, a mixture of both.
         tile: side of the tiles that a large page is cut into, or height and width; None chooses.
-            The result does not depend on it, nor on whether there are any; where memory runs out
-            all the same, it is halved, with a warning.
+            The result depends on it, and on whether there are any, by rounding alone; where memory
+            runs out all the same, it is halved, with a warning.
         progress: told now and then what share of the page is done.
 
     Returns:
@@ -124,29 +126,32 @@ def _sides(fn: RestoreFn, y: Tensor) -> tuple[int, int] | None:
     """Sides of the tiles that an image is cut into; None: it is restored whole."""
     if fn.receptive_field is None or y.ndim != 4:
         return None
-    pixels = y.shape[2] * y.shape[3]
-    if pixels <= _SMALL or (fn.global_statistics and pixels <= room_for(fn)):
+    images, pixels = y.shape[0], y.shape[2] * y.shape[3]
+    if images * pixels <= _SMALL:
+        return None
+    if fn.global_statistics and (images * pixels <= pixels_at_once(fn) or not _can_be_fed(fn)):
         # Statistics over tiles take many times as long as those of the whole.
         return None
-    side = chosen_side(fn)
+    side = chosen_side(fn, images=images)
     return side, side
 
 
-def chosen_side(fn: RestoreFn) -> int:
-    """Side of the tiles that memory allows."""
-    room = room_for(fn)
+def chosen_side(fn: RestoreFn, *, images: int = 1) -> int:
+    """Side of the tiles that memory allows for so many images at a time."""
+    room = pixels_at_once(fn) // max(1, images)
     return tile_side(fn, pixels=room if fn.global_statistics else min(room, PIXELS))
 
 
-def room_for(fn: RestoreFn) -> int:
-    """Pixels that fit into memory at a time, on the device where `fn` runs."""
-    return pixels_at_once(fn, getattr(fn, "device", torch.device("cpu")))
+def _can_be_fed(fn: RestoreFn) -> bool:
+    """Whether a restorer takes its global statistics where they can be handed in."""
+    return normalisations(fn, padded(fn, torch.zeros(1, fn.channels, 64, 64))) > 0
 
 
 def _smaller(fn: RestoreFn, y: Tensor, sides: tuple[int, int] | None) -> tuple[int, int]:
     """The next sides to try where memory ran out; on the CPU, where a GPU has no room at all."""
     rows, columns = (min(a, b) for a, b in zip(sides or y.shape[2:], y.shape[2:], strict=True))
-    if fn.receptive_field is not None and max(rows, columns) > 2 * _LEAST:
+    unbounded = fn.receptive_field is None or (fn.global_statistics and not _can_be_fed(fn))
+    if not unbounded and max(rows, columns) > 2 * _LEAST:
         smaller = (rows // 2, columns) if rows > columns else (rows, columns // 2)
         _log.warning(
             "memory ran out at tiles of %d×%d px; going on with %d×%d",
@@ -164,9 +169,9 @@ def _smaller(fn: RestoreFn, y: Tensor, sides: tuple[int, int] | None) -> tuple[i
         f"picture of {y.shape[3]}×{y.shape[2]}",
         expected="memory for a tile of it",
         got="none left",
-        remedy="Close other programs, or restore a part of the picture."
-        if fn.receptive_field is not None
-        else "These weights look at the whole picture at once: restore a part of it.",
+        remedy="These weights look at the whole picture at once: restore a part of it."
+        if unbounded
+        else "Close other programs, or restore a part of the picture.",
     )
 
 
@@ -182,9 +187,9 @@ class Elsewhere:
         return self.fn(y.to(self.device)).to(y.device)
 
     def move(self, device: torch.device) -> None:
-        """Goes on on another device."""
+        """Goes on on another device, with a copy: others may be using the network where it is."""
         if isinstance(self.fn, nn.Module):
-            self.fn.to(device)
+            self.fn = copy.deepcopy(self.fn).to(device)
         self.device = device
 
 

@@ -27,8 +27,7 @@ class Restorer:
     def __init__(
         self, fn: RestoreFn, info: WeightsInfo | None = None, *, device: str | torch.device = "cpu"
     ) -> None:
-        self.device = torch.device(device)
-        self.fn: RestoreFn = Elsewhere(fn, self.device)
+        self.fn = Elsewhere(fn, torch.device(device))
         self.info = info
 
     @classmethod
@@ -47,6 +46,11 @@ class Restorer:
         # The layout in which convolutions are quickest, on CPUs (networks/convolution.py) and GPUs.
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(network, info, device=target)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs: the CPU, once a GPU's memory has run out."""
+        return self.fn.device
 
     def __call__(self, y: Tensor, *, strength: float = 1.0) -> Tensor:
         """Restores a batch of any height and width.

@@ -55,7 +55,7 @@ def gather(
     known = Known()
     if not fn.global_statistics:
         return known
-    count = _count(fn, tiles[0].window(whole))
+    count = normalisations(fn, tiles[0].window(whole))
     if not count:
         raise ShapeError(
             "restorer to be run in tiles",
@@ -80,8 +80,8 @@ class _Reached(Exception):
     """The normalisation whose statistics are sought has been reached."""
 
 
-def _count(fn: RestoreFn, window: Tensor) -> int:
-    """How many normalisations a run of `fn` goes through."""
+def normalisations(fn: RestoreFn, window: Tensor) -> int:
+    """How many normalisations a run of `fn` goes through that can be handed statistics."""
     calls = 0
 
     def own(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,9 +121,11 @@ class _Sums:
 
     def add(self, features: Tensor) -> None:
         """Joins a part, N×C×h×w."""
-        wide = features.double()
+        wide = features if features.dtype == torch.float64 else features.float()
         count = wide.shape[2] * wide.shape[3]
-        variance, mean = torch.var_mean(wide, dim=(2, 3), correction=0)
+        # Not every device knows float64.
+        found = torch.var_mean(wide, dim=(2, 3), correction=0)
+        variance, mean = (t.cpu().double() for t in found)
         if not self.count:
             self.count, self.mean, self.power = count, mean, variance * count
             return

@@ -74,9 +74,12 @@ of the work on margins.
 
 
 def tile_side(fn: RestoreFn, *, pixels: int = PIXELS) -> int:
-    """A side for tiles that, margin included, hold about `pixels` pixels of `y`."""
+    """A side for tiles that, margin included, hold about `pixels` pixels of `y`.
+
+    Not below twice the reach: smaller tiles hardly take less memory, and many times the work.
+    """
     reach = (fn.receptive_field or 0) // 2
-    return max(fn.multiple_of, int(pixels**0.5) - 2 * reach)
+    return max(fn.multiple_of, 2 * reach, int(pixels**0.5) - 2 * reach)
 
 
 def _untold(share: float) -> None:

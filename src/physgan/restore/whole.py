@@ -38,7 +38,7 @@ def restore_whole(fn: RestoreFn, y: Tensor) -> Tensor:
     height, width = y.shape[2:]
     x_hat = restore_padded(fn, padded(fn, y))
     # Outside inference mode, so that the result is an ordinary tensor and not a view of padding.
-    return x_hat[:, :, : fn.scale * height, : fn.scale * width].clamp(0, 1)
+    return x_hat[:, :, : fn.scale * height, : fn.scale * width].clamp(0, 1).contiguous()
 
 
 def check_images(fn: RestoreFn, y: Tensor) -> None:

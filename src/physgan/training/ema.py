@@ -30,12 +30,12 @@ class EMA:
             updates: how many updates came before this one, a number of Python or on its device.
             moved: whether the network has moved; else the average does not either.
         """
-        u = torch.as_tensor(updates, dtype=torch.float64, device=moved.device)
-        keep = ((1 + u) / (10 + u)).clamp(max=self.decay)
+        u = torch.as_tensor(updates, dtype=torch.float32, device=moved.device)
+        share = (9 / (10 + u)).clamp(min=1 - self.decay)  # 1 less what is kept, without rounding
         average: list[Tensor] = list(self.module.parameters())
         trained: list[Tensor] = list(module.parameters())
         way = list(torch._foreach_sub(trained, average))
-        torch._foreach_mul_(way, (1 - keep) * moved)
+        torch._foreach_mul_(way, share * moved)
         torch._foreach_add_(average, way)
         for mine, theirs in zip(self.module.buffers(), module.buffers(), strict=True):
             mine.copy_(theirs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -169,7 +170,8 @@ def fit(
             _count(state, numbers, opponents)
             state.step += 1
             # The device is asked how it went every now and then only: the answer takes a while.
-            if state.step % min(plan.log_every, plan.patience) == 0:
+            last, stop = state.step == plan.steps, interrupted.is_set()
+            if state.step % min(plan.log_every, plan.patience) == 0 or last or stop:
                 in_a_row = int(state.skipped_in_a_row)
                 if in_a_row >= plan.patience:
                     raise _diagnosis(numbers, state, plan)
@@ -177,7 +179,6 @@ def fit(
             for watcher in told:
                 watcher.stepped(state.step)
 
-            last = state.step == plan.steps
             if state.step % plan.log_every == 0 or last:
                 now = time.monotonic()
                 rate = (state.step - logged[0]) / max(now - logged[1], 1e-9)
@@ -190,7 +191,7 @@ def fit(
                 _tell(told, "validation", state, state.measured)
                 for watcher in told:
                     watcher.shown(state.step, pictures)
-            stop = interrupted.is_set()
+            stop = stop or interrupted.is_set()
             if state.step % plan.checkpoint_every == 0 or last or stop:
                 state.seconds = before + time.monotonic() - began
                 save_checkpoint(folder, state, part_bytes=plan.part_bytes, compact=plan.compact)
@@ -313,7 +314,11 @@ def _count(state: TrainState, numbers: Mapping[str, Tensor], opponents: Iterable
     """
     skipped = numbers["skipped"].bool()
     state.ema.update(state.networks[GENERATOR], state.step - state.skipped, ~skipped)
-    behind = {name: numbers[f"d_{name}_skipped"].bool() for name in opponents}
+    behind = {
+        name: numbers[f"d_{name}_skipped"].bool()
+        for name in opponents
+        if f"d_{name}_skipped" in numbers
+    }
     broken = skipped
     for stayed in behind.values():
         broken = broken | stayed
@@ -364,8 +369,13 @@ def _watching(
 
 def _diagnosis(numbers: Mapping[str, Tensor], state: TrainState, plan: Plan) -> TrainingError:
     named = {name: float(number) for name, number in numbers.items()}
-    broken = [name for name, value in named.items() if value != value or abs(value) == float("inf")]
-    told = {name: value for name, value in named.items() if not name.endswith("skipped")}
+    broken = [name for name, value in named.items() if not math.isfinite(value)]
+    # What a discriminator made of a broken generator's images means nothing.
+    told = {
+        name: value
+        for name, value in named.items()
+        if not name.endswith("skipped") and not (named["skipped"] and name.startswith("d_"))
+    }
     listed = ", ".join(f"{name} {value:.4g}" for name, value in told.items())
     return TrainingError(
         f"training at step {state.step}",

@@ -48,7 +48,7 @@ class Muon(Optimizer):
 
     Args:
         parameters: of one network. Those of two or more dimensions with at least 16 features on
-            either side are taken as matrices, outputs × everything else.
+            either side are taken as matrices, their first dimension × everything else.
         lr: of both.
         betas: of Adam.
         momentum: of Muon.
@@ -65,7 +65,9 @@ class Muon(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         momentum: float = 0.95,
     ) -> None:
-        super().__init__(parameters, {"lr": lr, "betas": betas, "momentum": momentum})
+        # `fused` tells torch that the counts of steps belong on the parameters' device.
+        defaults = {"lr": lr, "betas": betas, "momentum": momentum, "fused": True}
+        super().__init__(parameters, defaults)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]

@@ -298,6 +298,7 @@ def main(argv: Sequence[str]) -> int:
     recipe = load_recipe(
         options.recipe,
         [
+            "--optimiser.method=adam",  # the reference's; what a step computes besides is compared
             *(f"--{field.removeprefix('--')}" for field in options.set),
             f"--training.precision={options.precision}",
             f"--training.compile={str(options.compile).lower()}",

@@ -27,6 +27,7 @@ SMALL = [
     "--generator={name: resnet9, arguments: {width: 4, blocks: 1}}",
     "--discriminator={name: patchgan, arguments: {width: 4}}",
     "--objective.pool=3",
+    "--optimiser.method=adam",
 ]
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import physgan
 from physgan.cli import main
 from physgan.data.crops import Crops
 from physgan.data.pictures import open_pictures
@@ -583,7 +584,8 @@ class Answers(TorchDispatchMode):
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> object:
         if func.name().removeprefix("aten::").split(".")[0] in self.WAITING:
-            ours = [f for f in traceback.extract_stack() if "physgan" in f.filename]
+            package = str(Path(physgan.__file__).parent)
+            ours = [f for f in traceback.extract_stack() if f.filename.startswith(package)]
             # Choices of the pools come from a generator on the host.
             if "self.generator" not in (ours[-1].line or ""):
                 self.asked.append(f"{ours[-1].filename}:{ours[-1].lineno}")

@@ -31,9 +31,10 @@ def test_restores_as_the_original(running: bool, dropout: bool, prefix: str, blo
     state = {prefix + name: tensor for name, tensor in original.state_dict().items()}
     imported = import_generator(state)
     assert not imported.generator.training
+    y = images().double()  # nine blocks deep, two ways of normalising part by 4e-6 in float32
     with torch.no_grad():
-        x_hat = imported.generator(images())
-    torch.testing.assert_close(x_hat, original.restore(images()), rtol=0, atol=1e-6)
+        x_hat = imported.generator.double()(y)
+        torch.testing.assert_close(x_hat, original.double().restore(y), rtol=0, atol=1e-12)
     statistics = [name for name in state if "running_" in name or "num_batches" in name]
     assert list(imported.dropped) == statistics
     assert len(statistics) == (3 * (5 + 2 * blocks) if running else 0)
@@ -47,7 +48,7 @@ def test_sizes_are_read_off_the_shapes(channels: int, width: int, blocks: int) -
     assert len(generator.blocks) == blocks
     y = images(channels)
     with torch.no_grad():
-        torch.testing.assert_close(generator(y), original.restore(y), rtol=0, atol=1e-6)
+        torch.testing.assert_close(generator(y), original.restore(y), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -59,7 +60,7 @@ def test_reads_a_file(tmp_path: Path, zipped: bool) -> None:
         imported = import_generator(source)
         with torch.no_grad():
             x_hat = imported.generator(images())
-        torch.testing.assert_close(x_hat, original.restore(images()), rtol=0, atol=1e-6)
+        torch.testing.assert_close(x_hat, original.restore(images()), rtol=0, atol=1e-5)
 
 
 def test_importing_leaves_the_callers_random_numbers() -> None:

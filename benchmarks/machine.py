@@ -66,10 +66,9 @@ def peak(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     if _STATUS.exists():
-        lines = _STATUS.read_text(encoding="utf-8").splitlines()
-        return (
-            next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024 / 1e9
-        )
+        for line in _STATUS.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e9
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 

@@ -1,5 +1,6 @@
 import copy
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
-from physgan.networks import PatchDiscriminator, ResNetGenerator, UNet, winograd
+from physgan.networks import PatchDiscriminator, ResNetGenerator, UNet, channels_last, winograd
 from physgan.networks.convolution import Conv2d, ConvTranspose2d
 
 
@@ -47,42 +48,35 @@ def test_winograd_is_convolution(
     torch.testing.assert_close(only_weight, (None, dw))
 
 
-LAYERS: dict[str, Callable[[], tuple[nn.Module, nn.Module]]] = {
-    "winograd": lambda: (nn.Conv2d(64, 80, 3, padding=1), Conv2d(64, 80, 3, padding=1)),
-    "winograd, mirrored": lambda: (
-        nn.Conv2d(64, 64, 3, padding=1, padding_mode="reflect"),
-        Conv2d(64, 64, 3, padding=1, padding_mode="reflect"),
-    ),
-    "winograd without bias": lambda: (
-        nn.Conv2d(64, 70, 3, bias=False),
-        Conv2d(64, 70, 3, bias=False),
-    ),
-    "strided": lambda: (
-        nn.Conv2d(64, 64, 4, stride=2, padding=1),
-        Conv2d(64, 64, 4, stride=2, padding=1),
-    ),
-    "uneven": lambda: (
-        nn.Conv2d(64, 64, (1, 3), stride=(1, 2), padding=(0, 1)),
-        Conv2d(64, 64, (1, 3), stride=(1, 2), padding=(0, 1)),
-    ),
-    "pointwise": lambda: (nn.Conv2d(64, 96, 1), Conv2d(64, 96, 1)),
-    "transposed": lambda: (
-        nn.ConvTranspose2d(64, 64, 3, stride=2, padding=1, output_padding=1),
-        ConvTranspose2d(64, 64, 3, stride=2, padding=1, output_padding=1),
-    ),
-    "narrow": lambda: (nn.Conv2d(48, 3, 3, padding=1), Conv2d(48, 3, 3, padding=1)),
-    "groups": lambda: (nn.Conv2d(128, 128, 3, groups=2), Conv2d(128, 128, 3, groups=2)),
-    "dilated": lambda: (nn.Conv2d(64, 64, 3, dilation=2), Conv2d(64, 64, 3, dilation=2)),
-    "same": lambda: (nn.Conv2d(64, 64, 3, padding="same"), Conv2d(64, 64, 3, padding="same")),
+LAYERS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+    "winograd": ((64, 80, 3), {"padding": 1}),
+    "winograd, mirrored": ((64, 64, 3), {"padding": 1, "padding_mode": "reflect"}),
+    "winograd without bias": ((64, 70, 3), {"bias": False}),
+    "strided": ((64, 64, 4), {"stride": 2, "padding": 1}),
+    "uneven": ((64, 64, (1, 3)), {"stride": (1, 2), "padding": (0, 1)}),
+    "pointwise": ((64, 96, 1), {}),
+    "transposed": ((64, 64, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+    "narrow": ((48, 3, 3), {"padding": 1}),
+    "groups": ((128, 128, 3), {"groups": 2}),
+    "dilated": ((64, 64, 3), {"dilation": 2}),
+    "same": ((64, 64, 3), {"padding": "same"}),
 }
+
+
+def made(layer: str) -> tuple[nn.Module, nn.Module]:
+    """torch's layer, and ours with its weights and channels last."""
+    arguments, options = LAYERS[layer]
+    transposed = layer == "transposed"
+    theirs = (nn.ConvTranspose2d if transposed else nn.Conv2d)(*arguments, **options)
+    ours = (ConvTranspose2d if transposed else Conv2d)(*arguments, **options)
+    ours.load_state_dict(theirs.state_dict())
+    return theirs, channels_last(ours)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("n", [1, 2])
 def test_equals_the_library(layer: str, n: int) -> None:
-    theirs, ours = LAYERS[layer]()
-    ours.load_state_dict(theirs.state_dict())
-    ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    theirs, ours = made(layer)
     theirs.double()
     channels = next(ours.parameters()).shape[0 if isinstance(ours, ConvTranspose2d) else 1]
     channels *= getattr(ours, "groups", 1)
@@ -103,8 +97,7 @@ def test_equals_the_library(layer: str, n: int) -> None:
 
 @pytest.mark.parametrize("layer", ["winograd", "strided", "transposed"])
 def test_has_gradients_of_gradients(layer: str) -> None:
-    theirs, ours = LAYERS[layer]()
-    ours.load_state_dict(theirs.state_dict())
+    theirs, ours = made(layer)
     x = noise(1, next(ours.parameters()).shape[0 if layer == "transposed" else 1], 7, 8).float()
     penalties = []
     for module in (theirs, ours):
@@ -133,7 +126,7 @@ def test_a_network_has_the_gradients_that_it_has_in_double(network: str, n: int)
         for p in ours.parameters():
             nn.init.normal_(p, std=0.05)
     exact = copy.deepcopy(ours).double()
-    ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels_last(ours)
     y = torch.rand(n, 3, 32, 40, generator=torch.Generator().manual_seed(0))
     y = y.contiguous(memory_format=torch.channels_last)
     g = torch.cos(7 * exact(y.double()).detach())
@@ -148,8 +141,7 @@ def test_a_network_has_the_gradients_that_it_has_in_double(network: str, n: int)
 @pytest.mark.parametrize("layer", ["winograd", "strided", "transposed"])
 @pytest.mark.parametrize("size", [(8, 8), (9, 6)])
 def test_results_may_be_changed_in_place(layer: str, size: tuple[int, int]) -> None:
-    theirs, ours = LAYERS[layer]()
-    ours.load_state_dict(theirs.state_dict())
+    theirs, ours = made(layer)
     x = noise(1, 64, *size).float().contiguous(memory_format=torch.channels_last)
     found = nn.Sequential(ours, nn.ReLU(inplace=True))(x)
     torch.testing.assert_close(found, F.relu(theirs(x)), rtol=0, atol=1e-4)
@@ -160,8 +152,7 @@ def test_results_may_be_changed_in_place(layer: str, size: tuple[int, int]) -> N
 def test_transforms_and_tracers_see_through() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = ResNetGenerator(width=16, blocks=1).eval()
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = channels_last(ResNetGenerator(width=16, blocks=1).eval())
     y = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     y = y.contiguous(memory_format=torch.channels_last)
     weights: Mapping[str, Tensor] = dict(network.named_parameters())
@@ -179,7 +170,7 @@ def test_transforms_and_tracers_see_through() -> None:
 
 
 def test_inputs_that_are_too_small_or_none() -> None:
-    layer = LAYERS["winograd without bias"]()[1].to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _, layer = made("winograd without bias")
     with pytest.raises(RuntimeError, match=r"[Kk]ernel size"):
         layer(noise(1, 64, 2, 5).float().contiguous(memory_format=torch.channels_last))
     empty = layer(torch.zeros(0, 64, 5, 5).contiguous(memory_format=torch.channels_last))
@@ -195,7 +186,7 @@ def test_tracing_leaves_nothing_behind() -> None:
 
 def test_compiles_to_the_library() -> None:
     exported = torch.export.export(
-        LAYERS["winograd"]()[1].eval(),
+        made("winograd")[1].eval(),
         (noise(1, 64, 8, 8).float().contiguous(memory_format=torch.channels_last),),
     )
     names = [str(node.target) for node in exported.graph.nodes]

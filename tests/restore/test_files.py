@@ -11,8 +11,11 @@ import pytest
 import pyvips
 import torch
 
+from physgan.errors import PhysganError
 from physgan.images.picture import read_picture
-from physgan.restore.files import Job, plan, restore_file, restore_files
+from physgan.restore.file import restore_file
+from physgan.restore.files import restore_files
+from physgan.restore.plan import Job, plan
 from tests.restore.small import Inverts
 from tests.training.tiny import write_picture
 
@@ -129,9 +132,9 @@ def test_a_failed_result_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_progress_goes_over_all_pages(tmp_path: Path) -> None:
-    pages = [pyvips.Image.black(6, 5, bands=3).cast("uchar") for _ in range(4)]
+    pages = [pyvips.Image.black(300, 256, bands=3).cast("uchar") for _ in range(4)]
     whole = pyvips.Image.arrayjoin(pages, across=1).copy(interpretation="srgb")
-    whole.set_type(pyvips.GValue.gint_type, "page-height", 5)
+    whole.set_type(pyvips.GValue.gint_type, "page-height", 256)
     whole.write_to_file(str(tmp_path / "pages.tif"))
     shares: list[float] = []
     restore_file(Inverts(), tmp_path / "pages.tif", tmp_path / "o.tif", progress=shares.append)
@@ -161,3 +164,77 @@ def test_hidden_folders_are_left_alone(ground: Path) -> None:
     write_picture(ground / "in" / ".thumbs" / "a.png", torch.rand(3, 8, 8))
     jobs, _ = plan([ground / "in"], ground / "out", recursive=True)
     assert not [job for job in jobs if ".thumbs" in job.source.parts]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> tuple[Path, list[str]]:
+    """Small and larger pictures, one of several pages, one that is damaged: names in order."""
+    (tmp_path / "in").mkdir()
+    draws = torch.Generator().manual_seed(0)
+    kinds: list[str] = []
+    for i in range(40):
+        name = f"{i:02d}.png"
+        side = (16, 20, 90, 300)[i % 4]
+        write_picture(tmp_path / "in" / name, torch.rand(3, side, side + i % 3, generator=draws))
+        kinds.append(name)
+    (tmp_path / "in" / "07.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
+    pages = [pyvips.Image.black(9, 8, bands=3).linear(1, 50 * i).cast("uchar") for i in range(3)]
+    roll = pyvips.Image.arrayjoin(pages, across=1).copy(interpretation="srgb")
+    roll.set_type(pyvips.GValue.gint_type, "page-height", 8)
+    roll.write_to_file(str(tmp_path / "in" / "40.tif"))
+    return tmp_path, [*kinds, "40.tif"]
+
+
+def test_a_folder_comes_out_as_its_files_do_alone(folder: tuple[Path, list[str]]) -> None:
+    place, kinds = folder
+    jobs, _ = plan([place / "in"], place / "out")
+    shares: list[float] = []
+    outcomes = list(restore_files(Inverts(), jobs, progress=shares.append))
+    assert [o.source.name for o in outcomes] == kinds
+    assert [o.source.name for o in outcomes if o.status != "restored"] == ["07.png"]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
+    for outcome in outcomes:
+        if outcome.status == "restored":
+            assert outcome.seconds > 0
+            alone = place / "alone" / outcome.source.name
+            restore_file(Inverts(), outcome.source, alone)
+            assert outcome.target.read_bytes() == alone.read_bytes()
+
+
+def test_a_group_that_fails_fails_one_by_one(folder: tuple[Path, list[str]]) -> None:
+    place, _ = folder
+    jobs, _ = plan([place / "in"], place / "out")
+
+    class Refuses(Inverts):
+        def __call__(self, y: torch.Tensor) -> torch.Tensor:
+            if y.shape[2] == 20:
+                raise PhysganError("a picture", expected="another height", got="20 rows")
+            return super().__call__(y)
+
+    outcomes = list(restore_files(Refuses(), jobs))
+    failed = {o.source.name for o in outcomes if o.status == "failed"}
+    assert failed == {f"{i:02d}.png" for i in range(1, 40, 4)} | {"07.png"}
+    for outcome in outcomes:
+        assert outcome.target.exists() == (outcome.status == "restored")
+
+
+def test_two_jobs_for_one_target(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        write_picture(tmp_path / name, torch.rand(3, 8, 8))
+    jobs = [Job(tmp_path / name, tmp_path / "out" / "c.png") for name in ("a.png", "b.png")]
+    for overwrite, second in ((True, "failed"), (False, "skipped")):
+        (tmp_path / "out" / "c.png").unlink(missing_ok=True)
+        outcomes = restore_files(Inverts(), jobs, overwrite=overwrite, skip_existing=not overwrite)
+        assert [o.status for o in outcomes] == ["restored", second]
+
+
+def test_ending_early_finishes_what_was_restored(folder: tuple[Path, list[str]]) -> None:
+    place, _ = folder
+    jobs, _ = plan([place / "in"], place / "out")
+    outcomes = restore_files(Inverts(), jobs)
+    assert next(outcomes).status == "restored"
+    outcomes.close()  # type: ignore[attr-defined]
+    for path in (place / "out").iterdir():
+        read_picture(path)  # whole
+    assert not [path for path in (place / "out").iterdir() if path.name.startswith(".")]

@@ -10,9 +10,15 @@ import torch
 from torch import Generator, Tensor
 
 from physgan.errors import OutOfMemory
-from physgan.networks import ResNetGenerator, UNet
+from physgan.networks import ResNetGenerator, UNet, channels_last
 from physgan.restore import memory, page
-from physgan.restore.memory import bytes_for_a_pixel, free_bytes, pixels_at_once, ran_out
+from physgan.restore.memory import (
+    bytes_for_a_pixel,
+    free_bytes,
+    pixels_at_once,
+    ran_out,
+    surely_fits,
+)
 from physgan.restore.page import Elsewhere, restore_images
 from physgan.restore.tiled import restore_tiled
 from physgan.restore.whole import restore_whole
@@ -74,21 +80,18 @@ def test_other_faults_are_not_hidden() -> None:
 
 
 def test_a_gpu_without_room_hands_over_to_the_cpu(caplog: pytest.LogCaptureFixture) -> None:
-    """With a device that only claims to be one: what it is asked is what a GPU would be."""
 
-    class Small(Limited):
+    class Full(Elsewhere):
+        """On a device that holds nothing, until it has moved."""
+
         def __call__(self, y: Tensor) -> Tensor:
-            if elsewhere.device.type != "cpu":
-                raise self.error
-            return Inverts.__call__(self, y)
+            if self.device.type != "cpu":
+                raise ERRORS[0]
+            return super().__call__(y)
 
-    elsewhere = Elsewhere(Small(0, ERRORS[0]), torch.device("meta"))
     y = picture(300, 280)
-    elsewhere_call = Elsewhere.__call__
-    with caplog.at_level(logging.WARNING), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Elsewhere, "__call__", lambda self, y: self.fn(y))
-        x_hat = restore_images(elsewhere, y, tile=64)
-    assert Elsewhere.__call__ is elsewhere_call
+    with caplog.at_level(logging.WARNING):
+        x_hat = restore_images(Full(Inverts(), torch.device("meta")), y, tile=64)
     assert torch.equal(x_hat, 1 - y)
     assert caplog.records[-1].getMessage() == "memory of meta ran out; going on on the CPU"
 
@@ -99,6 +102,7 @@ def test_statistics_are_taken_of_the_whole_while_it_fits(monkeypatch: pytest.Mon
     shares: list[float] = []
     restore_images(fn, y, progress=shares.append)
     assert shares == [1.0]
+    monkeypatch.setattr(page, "surely_fits", lambda fn, pixels: False)
     monkeypatch.setattr(page, "pixels_at_once", lambda fn: 128 * 128)
     shares.clear()
     tiled = restore_images(fn, y, progress=shares.append)
@@ -116,10 +120,13 @@ def test_room_follows_memory_and_features(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(memory, "free_bytes", lambda device: 1 << 28)
     assert pixels_at_once(UNet().eval()) == pytest.approx(room / 4, abs=1)
     assert pixels_at_once(Inverts()) == (1 << 26) // 4096
+    assert surely_fits(Inverts(), (1 << 26) // 4096)
+    assert not surely_fits(Inverts(), (1 << 26) // 4096 + 1)
 
 
 def test_a_batch_shares_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
     fn = ResNetGenerator(width=2, blocks=0).eval()
+    monkeypatch.setattr(page, "surely_fits", lambda fn, pixels: False)
     monkeypatch.setattr(page, "pixels_at_once", lambda fn: 300 * 300)
     tiled: list[object] = []
 
@@ -147,6 +154,7 @@ def test_statistics_of_its_own_keep_a_picture_whole(monkeypatch: pytest.MonkeyPa
         global_statistics = True
 
     monkeypatch.setattr(page, "pixels_at_once", lambda fn: 100)
+    monkeypatch.setattr(page, "surely_fits", lambda fn, pixels: False)
     fn, y = Own(), picture(300, 280)
     assert torch.equal(restore_images(fn, y), 1 - y)
     assert fn.sizes[-1] == (1, 3, 300, 280)
@@ -159,6 +167,5 @@ def test_statistics_of_its_own_keep_a_picture_whole(monkeypatch: pytest.MonkeyPa
 
 
 def test_results_lie_as_pictures_do() -> None:
-    fn = ResNetGenerator(width=2, blocks=0).eval()
-    fn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fn = channels_last(ResNetGenerator(width=2, blocks=0).eval())
     assert restore_images(fn, picture(30, 28)).is_contiguous()

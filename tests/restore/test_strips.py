@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from physgan.errors import ImageError
 from physgan.images.picture import read_picture
 from physgan.images.strips import open_strips, writing_strips
-from physgan.restore import files
-from physgan.restore.files import restore_file
+from physgan.restore import file
+from physgan.restore.file import restore_file
 
 RGB = np.random.default_rng(0).integers(0, 65536, (97, 61, 4)).astype("uint16")
 
@@ -87,7 +87,7 @@ def both_ways(
     """The picture restored whole, and in strips."""
     results = []
     for name, limit in (("whole", 1 << 60), ("strips", 0)):
-        monkeypatch.setattr(files, "STREAMED", limit)
+        monkeypatch.setattr(file, "STREAMED", limit)
         target = source.parent / name / source.name
         fn.rows.clear()
         restore_file(fn, source, target, **options)
@@ -159,8 +159,8 @@ def test_what_has_to_be_read_whole(name: str, tmp_path: Path) -> None:
     else:
         eight(3).colourspace("lab").tiffsave(str(path))
     assert open_strips(path) is None
-    monkeypatched = Brightest()
-    restore_file(monkeypatched, path, tmp_path / "out" / name)
+    brightest = Brightest()
+    restore_file(brightest, path, tmp_path / "out" / name)
     assert (tmp_path / "out" / name).exists()
 
 
@@ -168,7 +168,7 @@ def test_what_has_to_be_read_whole(name: str, tmp_path: Path) -> None:
 def test_a_file_cut_short_leaves_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "STREAMED", 0)
+    monkeypatch.setattr(file, "STREAMED", 0)
     path = tmp_path / name
     KINDS[name](path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
@@ -181,7 +181,7 @@ def test_a_file_cut_short_leaves_nothing(
 def test_a_restorer_that_fails_half_way_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "STREAMED", 0)
+    monkeypatch.setattr(file, "STREAMED", 0)
     KINDS["rgb.png"](tmp_path / "p.png")
 
     class Fails(Brightest):

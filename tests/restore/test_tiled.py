@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Generator, nn
 
 from physgan.errors import ShapeError
-from physgan.networks import ResNetGenerator, UNet
+from physgan.networks import ResNetGenerator, UNet, channels_last
 from physgan.networks.norm import statistics_from
 from physgan.restore.statistics import Known
 from physgan.restore.tiled import restore_tiled, tile_side
@@ -95,8 +95,7 @@ def normalising(scale: int = 1, blocks: int = 1) -> ResNetGenerator:
 def test_tiles_of_the_paper_s_network_in_float32() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        fn = ResNetGenerator(width=16).eval()
-        fn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fn = channels_last(ResNetGenerator(width=16).eval())
     y = torch.rand(1, 3, 300, 260, generator=Generator().manual_seed(0))
     shares: list[float] = []
     tiled = restore_tiled(fn, y, tile=128, progress=shares.append)

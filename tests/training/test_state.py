@@ -17,7 +17,7 @@ from torch.optim import Adam
 
 from physgan.data.synthesis import synthesise
 from physgan.errors import TrainingError
-from physgan.networks import PatchDiscriminator, UNet
+from physgan.networks import PatchDiscriminator, UNet, channels_last
 from physgan.objective.objective import Objective
 from physgan.physics.blur import Blur, DiscKernels
 from physgan.physics.compose import Degradation, Stage
@@ -35,10 +35,7 @@ CPU = torch.device("cpu")
 def state_of(networks: dict[str, torch.nn.Module], *, pool: int, seed: int) -> TrainState:
     """A run at its start, as the loop sets it up."""
     choices = Generator().manual_seed(seed)
-    placed = {
-        name: network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        for name, network in networks.items()
-    }
+    placed = {name: channels_last(network).train() for name, network in networks.items()}
     return TrainState(
         placed,
         {name: Adam(n.parameters(), lr=1e-2, fused=True) for name, n in placed.items()},

@@ -15,9 +15,8 @@ import tyro
 from physgan.cli.weights import chosen_weights
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from physgan.restore.files import Outcome
+    from physgan.restore.progress import Progress
 
 
 @dataclass
@@ -68,7 +67,8 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
 
 
 def _restore(arguments: Arguments, source: Path) -> int:
-    from physgan.restore.files import plan, restore_files
+    from physgan.restore.files import restore_files
+    from physgan.restore.plan import plan
 
     jobs, faults = plan(arguments.paths, arguments.output, recursive=arguments.recursive)
     for fault in faults:
@@ -84,7 +84,7 @@ def _restore(arguments: Arguments, source: Path) -> int:
         licence = f"weights '{arguments.task}', licence: {restorer.info.licence}"
         print(f"physgan: {licence}", file=sys.stderr)
     failed = 0
-    with _bar(len(jobs)) as bar:
+    with _bar() as bar:
         outcomes = restore_files(
             restorer.fn,
             jobs,
@@ -92,10 +92,9 @@ def _restore(arguments: Arguments, source: Path) -> int:
             tile=None if arguments.tile == "auto" else int(arguments.tile),
             skip_existing=arguments.skip_existing,
             overwrite=arguments.overwrite,
-            progress=bar.within,
+            progress=bar,
         )
         for number, outcome in enumerate(outcomes, start=1):
-            bar.done(number)
             _tell(outcome, f"[{number}/{len(jobs)}]", arguments.json)
             failed += outcome.error is not None
     return 1 if failed or faults else 0
@@ -119,37 +118,21 @@ def _tell(outcome: Outcome, place: str, as_json: bool) -> None:
         print(f"physgan: {outcome.error}", file=sys.stderr, flush=True)
 
 
-class _Bar:
-    """Progress over all pictures, of which the one at hand counts by its share."""
-
-    def __init__(self, progress: Progress | None, jobs: int) -> None:
-        self._progress, self._finished = progress, 0
-        self._task = progress.add_task("restoring", total=jobs) if progress is not None else None
-
-    def within(self, share: float) -> None:
-        self._show(self._finished + share)
-
-    def done(self, number: int) -> None:
-        self._finished = number
-        self._show(number)
-
-    def _show(self, completed: float) -> None:
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=completed)
-
-
 @contextmanager
-def _bar(jobs: int) -> Iterator[_Bar]:
+def _bar() -> Iterator[Progress]:
     """A bar on stderr where that is a terminal; elsewhere the lines of the outcomes do."""
-    if not sys.stderr.isatty():
-        yield _Bar(None, jobs)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+    from physgan.restore.progress import untold
 
-    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield _Bar(progress, jobs)
+    if not sys.stderr.isatty():
+        yield untold
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (progress.BarColumn(), progress.TaskProgressColumn(), progress.TimeRemainingColumn())
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("restoring", total=1.0)
+        yield lambda share: bar.update(task, completed=share)
 
 
 def _tell_fault(fault: Exception, as_json: bool) -> None:

@@ -48,7 +48,8 @@ class Strips:
         self.path, self.form, self.alphas = path, form, alphas
         self.height: int = image.height
         self.width: int = image.width
-        self._image, self._region, self._row = image, require_vips(path).Region.new(image), 0
+        self._image, self._row = image, 0
+        self._region: Any = None
 
     def read(self, rows: int) -> Page:
         """The next rows, upright, as a page that is no higher.
@@ -57,6 +58,8 @@ class Strips:
             ImageError: the file is cut short or damaged there.
         """
         vips = require_vips(self.path)
+        if self._region is None:  # which belongs to the thread that reads
+            self._region = vips.Region.new(self._image)
         rows = min(rows, self.height - self._row)
         try:
             content = self._region.fetch(0, self._row, self.width, rows)
@@ -69,8 +72,12 @@ class Strips:
         return page_of(array, self.alphas, 0.0, largest, largest)
 
 
-def open_strips(path: Path) -> Strips | None:
+def open_strips(path: Path, *, above: int = 0) -> Strips | None:
     """Opens a picture file to be read a strip at a time; None where it has to be read whole.
+
+    Args:
+        path: of the file.
+        above: None also for what has no more pixels than these.
 
     Raises:
         ImageError: as `read_picture`, as far as the head of the file tells.
@@ -80,6 +87,8 @@ def open_strips(path: Path) -> Strips | None:
     refuse_foreign(path, expected=EXPECTED)
     try:
         first = open_vips(vips, path)
+        if first.width * first.height <= above:
+            return None
         turned = "orientation" in first.get_fields() and first.get("orientation") != 1
         kind, images = open_pages(vips, path)
         image = images[0]

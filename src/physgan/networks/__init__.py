@@ -12,6 +12,7 @@ from types import MappingProxyType
 from torch import nn
 
 from physgan.networks.base import RestorationNetwork
+from physgan.networks.convolution import channels_last
 from physgan.networks.init import init_normal
 from physgan.networks.norm import InstanceNorm
 from physgan.networks.patchgan import PatchDiscriminator
@@ -44,5 +45,6 @@ __all__ = [
     "ResNetGenerator",
     "RestorationNetwork",
     "UNet",
+    "channels_last",
     "init_normal",
 ]

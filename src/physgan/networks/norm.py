@@ -110,7 +110,7 @@ class _Normalise(torch.autograd.Function):
 
 def _plainly(x: Tensor, eps: float) -> Tensor:
     """The same in operations that compilers and transforms know."""
-    wide = x if x.dtype == torch.float64 else x.float()
+    wide = _wide(x)
     variance, mean = torch.var_mean(wide, dim=(2, 3), correction=0, keepdim=True)
     return ((wide - mean) * (variance + eps).rsqrt()).to(x.dtype)
 
@@ -134,10 +134,9 @@ def _normalised(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
 
 def _rows(x: Tensor, *, like: Tensor | None = None) -> tuple[Tensor, int]:
     """Images as N×pixels×C or N×C×pixels, as they lie in memory, and which dimension is pixels."""
-    wide = x if x.dtype == torch.float64 else x.float()
     if _channels_last(x if like is None else like):
-        return wide.permute(0, 2, 3, 1).flatten(1, 2), 1
-    return wide.flatten(2), 2
+        return _wide(x).permute(0, 2, 3, 1).flatten(1, 2), 1
+    return _wide(x).flatten(2), 2
 
 
 def _images(rows: Tensor, *, like: Tensor) -> Tensor:
@@ -147,6 +146,10 @@ def _images(rows: Tensor, *, like: Tensor) -> Tensor:
     if _channels_last(like):
         return rows.view(n, h, w, c).permute(0, 3, 1, 2)
     return rows.view(n, c, h, w)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def _channels_last(x: Tensor) -> bool:

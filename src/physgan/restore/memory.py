@@ -35,6 +35,11 @@ def pixels_at_once(fn: RestoreFn) -> int:
     return max(1, int(_SHARE * free_bytes(device_of(fn)) / bytes_for_a_pixel(fn)))
 
 
+def surely_fits(fn: RestoreFn, pixels: int) -> bool:
+    """Whether so many pixels would fit even for a large network, without looking at this one."""
+    return pixels * _UNKNOWN <= _SHARE * free_bytes(device_of(fn))
+
+
 def device_of(fn: RestoreFn) -> torch.device:
     """Where a restorer runs, as far as it tells."""
     if isinstance(device := getattr(fn, "device", None), torch.device):
@@ -68,7 +73,7 @@ def _bytes_for_a_pixel(network: nn.Module) -> float:
     for module in fn.modules():
         module.register_forward_hook(look)
     like = next(fn.parameters(), torch.zeros(()))
-    y = padded(fn, like.new_zeros(1, fn.channels, 64, 64))
+    y = padded(fn, like.new_zeros(1, fn.channels, 32, 32))
     restore_padded(fn, y)
     return _ALIVE * largest / (y.shape[2] * y.shape[3])
 

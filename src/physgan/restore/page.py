@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +11,17 @@ from torch import Tensor, nn
 from physgan.errors import OutOfMemory
 from physgan.images.picture import Page
 from physgan.resize import bicubic
-from physgan.restore.memory import pixels_at_once, ran_out
+from physgan.restore.memory import pixels_at_once, ran_out, surely_fits
+from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.statistics import normalisations
 from physgan.restore.tiled import PIXELS, restore_tiled, tile_side
+from physgan.restore.tiles import Sides, height_and_width
 from physgan.restore.whole import padded, restore_whole
 from physgan.types import RestoreFn
 
-Sides: TypeAlias = int | tuple[int, int]
-"""Side of tiles, or height and width."""
-
 _log = logging.getLogger("physgan")
 
-_SMALL = 1 << 16
+SMALL = 1 << 16
 """pixels of an image that is restored whole without further thought"""
 _LEAST = 32
 """pixels to a side of the smallest tiles that are worth trying"""
@@ -36,7 +33,7 @@ def restore_page(
     *,
     strength: float = 1.0,
     tile: Sides | None = None,
-    progress: Callable[[float], object] | None = None,
+    progress: Progress = untold,
 ) -> Page:
     """Restores colour or grey, whatever the restorer was made for, and keeps alpha.
 
@@ -57,9 +54,14 @@ def restore_page(
     Returns:
         The page restored, `fn.scale` times as large.
     """
-    x_hat = restore_images(fn, page.colour[None], strength=strength, tile=tile, progress=progress)
+    x_hat = restore_images(fn, page.colour[None], tile=tile, progress=progress)
+    return finished(fn, page, x_hat, strength)
+
+
+def finished(fn: RestoreFn, page: Page, x_hat: Tensor, strength: float) -> Page:
+    """The page that `x_hat`, 1×C×(scale·h)×(scale·w), is the restored colour of."""
     alpha = None if page.alpha is None else enlarged(page.alpha[None], fn.scale)[0]
-    return Page(x_hat[0], alpha)
+    return Page(_mixed(fn, page.colour[None], x_hat, strength)[0], alpha)
 
 
 def restore_images(
@@ -68,47 +70,37 @@ def restore_images(
     *,
     strength: float = 1.0,
     tile: Sides | None = None,
-    progress: Callable[[float], object] | None = None,
+    progress: Progress = untold,
 ) -> Tensor:
     """As `restore_page`, for images N×C×h×w in [0, 1] of 1 or 3 channels, or of the restorer's.
 
     Raises:
         ShapeError: wrong rank, type or channels.
     """
-    x_hat = _in_its_channels(fn, y, tile, progress or _untold)
+    return _mixed(fn, y, _in_its_channels(fn, y, tile, progress), strength)
+
+
+def _mixed(fn: RestoreFn, y: Tensor, x_hat: Tensor, strength: float) -> Tensor:
     return x_hat if strength == 1.0 else torch.lerp(enlarged(y, fn.scale), x_hat, strength)
 
 
-def _untold(share: float) -> None:
-    pass
-
-
-def _in_its_channels(
-    fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Callable[[float], object]
-) -> Tensor:
+def _in_its_channels(fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Progress) -> Tensor:
     channels = y.shape[1] if y.ndim == 4 else 0
     if channels == 1 and fn.channels != 1:
         colour = _run(fn, y.expand(-1, fn.channels, -1, -1), tile, progress)
         return colour.mean(dim=1, keepdim=True)
     if fn.channels == 1 and channels > 1:
-        planes = []
-        for done, plane in enumerate(y.split(1, dim=1)):
-
-            def told(share: float, done: int = done) -> None:
-                progress((done + share) / channels)
-
-            planes.append(_run(fn, plane, tile, told))
+        planes = [
+            _run(fn, plane, tile, part_of(progress, done / channels, (done + 1) / channels))
+            for done, plane in enumerate(y.split(1, dim=1))
+        ]
         return torch.cat(planes, dim=1)
     return _run(fn, y, tile, progress)  # where it does not fit, its own refusal says so
 
 
-def _run(
-    fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Callable[[float], object]
-) -> Tensor:
+def _run(fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Progress) -> Tensor:
     """Restores in one piece or in tiles, as memory allows, and in smaller ones where it did not."""
-    sides = (tile, tile) if isinstance(tile, int) else tile
-    if sides is None or fn.receptive_field is None:
-        sides = _sides(fn, y)
+    sides = _sides(fn, y) if tile is None or fn.receptive_field is None else tile
     while True:
         try:
             if sides is None:
@@ -122,24 +114,29 @@ def _run(
             sides = _smaller(fn, y, sides)
 
 
-def _sides(fn: RestoreFn, y: Tensor) -> tuple[int, int] | None:
+def _sides(fn: RestoreFn, y: Tensor) -> Sides | None:
     """Sides of the tiles that an image is cut into; None: it is restored whole."""
     if fn.receptive_field is None or y.ndim != 4:
         return None
-    images, pixels = y.shape[0], y.shape[2] * y.shape[3]
-    if images * pixels <= _SMALL:
+    images = y.shape[0]
+    pixels = images * y.shape[2] * y.shape[3]
+    if pixels <= SMALL or (pixels <= PIXELS and surely_fits(fn, pixels)):
         return None
-    if fn.global_statistics and (images * pixels <= pixels_at_once(fn) or not _can_be_fed(fn)):
-        # Statistics over tiles take many times as long as those of the whole.
+    room = _room(fn)
+    if pixels <= room or (fn.global_statistics and not _can_be_fed(fn)):
         return None
-    side = chosen_side(fn, images=images)
-    return side, side
+    return tile_side(fn, pixels=room // images)
 
 
-def chosen_side(fn: RestoreFn, *, images: int = 1) -> int:
-    """Side of the tiles that memory allows for so many images at a time."""
-    room = pixels_at_once(fn) // max(1, images)
-    return tile_side(fn, pixels=room if fn.global_statistics else min(room, PIXELS))
+def chosen_side(fn: RestoreFn) -> int:
+    """Side of the tiles that memory allows for an image at a time."""
+    return tile_side(fn, pixels=_room(fn))
+
+
+def _room(fn: RestoreFn) -> int:
+    """Pixels to restore at a time."""
+    # Statistics over tiles take many times as long as those of the whole: all that memory allows.
+    return pixels_at_once(fn) if fn.global_statistics else min(pixels_at_once(fn), PIXELS)
 
 
 def _can_be_fed(fn: RestoreFn) -> bool:
@@ -147,9 +144,12 @@ def _can_be_fed(fn: RestoreFn) -> bool:
     return normalisations(fn, padded(fn, torch.zeros(1, fn.channels, 64, 64))) > 0
 
 
-def _smaller(fn: RestoreFn, y: Tensor, sides: tuple[int, int] | None) -> tuple[int, int]:
+def _smaller(fn: RestoreFn, y: Tensor, sides: Sides | None) -> tuple[int, int]:
     """The next sides to try where memory ran out; on the CPU, where a GPU has no room at all."""
-    rows, columns = (min(a, b) for a, b in zip(sides or y.shape[2:], y.shape[2:], strict=True))
+    rows, columns = height, width = y.shape[2:]
+    if sides is not None:
+        down, across = height_and_width(sides)
+        rows, columns = min(down, height), min(across, width)
     unbounded = fn.receptive_field is None or (fn.global_statistics and not _can_be_fed(fn))
     if not unbounded and max(rows, columns) > 2 * _LEAST:
         smaller = (rows // 2, columns) if rows > columns else (rows, columns // 2)
@@ -166,7 +166,7 @@ def _smaller(fn: RestoreFn, y: Tensor, sides: tuple[int, int] | None) -> tuple[i
         fn.move(torch.device("cpu"))
         return rows, columns
     raise OutOfMemory(
-        f"picture of {y.shape[3]}×{y.shape[2]}",
+        f"picture of {width}×{height}",
         expected="memory for a tile of it",
         got="none left",
         remedy="These weights look at the whole picture at once: restore a part of it."

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from physgan.errors import WeightsError
-from physgan.restore.files import restore_file
+from physgan.networks import channels_last
+from physgan.restore.file import restore_file
 from physgan.restore.page import Elsewhere, restore_images
 from physgan.types import RestoreFn
 from physgan.weights.catalogue import find_weights
@@ -43,9 +44,7 @@ class Restorer:
         """
         target = _device(device)
         network, info = load_weights(find_weights(source), device=target)
-        # The layout in which convolutions are quickest, on CPUs (networks/convolution.py) and GPUs.
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return cls(network, info, device=target)
+        return cls(channels_last(network), info, device=target)
 
     @property
     def device(self) -> torch.device:

@@ -8,13 +8,14 @@ once, so an image that fits into memory is better restored whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from physgan.errors import ShapeError
 from physgan.networks.norm import statistics_from
+from physgan.restore.progress import Progress, untold
 from physgan.restore.tiles import Tile
 from physgan.restore.whole import restore_padded
 from physgan.types import RestoreFn
@@ -34,11 +35,7 @@ class Known:
 
 
 def gather(
-    fn: RestoreFn,
-    whole: Tensor,
-    tiles: Sequence[Tile],
-    *,
-    progress: Callable[[float], object] | None = None,
+    fn: RestoreFn, whole: Tensor, tiles: Sequence[Tile], *, progress: Progress = untold
 ) -> Known:
     """Takes the statistics of every normalisation of `fn` over the whole image.
 
@@ -70,8 +67,7 @@ def gather(
         for tile in tiles:
             _look(fn, tile, tile.window(whole), known, sums)
             done += number + 1
-            if progress is not None:
-                progress(done / effort)
+            progress(done / effort)
         known.found.append(sums.result())
     return known
 

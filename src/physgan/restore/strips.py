@@ -6,7 +6,6 @@ the file that comes out is that of the whole picture, and memory is that of a st
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ import torch
 from physgan.images.picture import Page
 from physgan.images.strips import Strips, writing_strips
 from physgan.restore.page import chosen_side, restore_page
+from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.tiles import margin_of, on_grid
 from physgan.types import RestoreFn
 
@@ -28,7 +28,7 @@ def restore_strips(
     *,
     strength: float = 1.0,
     tile: int | None = None,
-    progress: Callable[[float], object] | None = None,
+    progress: Progress = untold,
 ) -> None:
     """Restores a picture file strip by strip into another.
 
@@ -46,7 +46,6 @@ def restore_strips(
     height, scale = strips.height, fn.scale
     side = on_grid(fn, tile if tile is not None else chosen_side(fn))
     margin = max(margin_of(fn), on_grid(fn, _BICUBIC))
-    told = progress if progress is not None else _untold
     with writing_strips(
         target,
         strips.form,
@@ -62,10 +61,7 @@ def restore_strips(
                 above = max(0, top - margin)
                 rest = strips.read(bottom + margin - end)
                 window, start = _below(_rows(window, above - start, None), rest), above
-
-            def within(share: float, top: int = top, bottom: int = bottom) -> None:
-                told((top + share * (bottom - top)) / height)
-
+            within = part_of(progress, top / height, bottom / height)
             # One tile from top to bottom of the strip with its margins; several from left to right.
             sides = (window.colour.shape[1], side)
             restored = restore_page(fn, window, strength=strength, tile=sides, progress=within)
@@ -83,7 +79,3 @@ def _below(first: Page, second: Page) -> Page:
     if first.alpha is not None and second.alpha is not None:
         alpha = torch.cat([first.alpha, second.alpha], dim=1)
     return Page(torch.cat([first.colour, second.colour], dim=1), alpha)
-
-
-def _untold(share: float) -> None:
-    pass

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from torch import Tensor
 
 from physgan.errors import ShapeError
 from physgan.types import RestoreFn
+
+Sides: TypeAlias = int | tuple[int, int]
+"""Side of tiles in pixels, or height and width."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +56,28 @@ class Tile:
         return max(0, self.top - self.margin), max(0, self.left - self.margin)
 
 
-def cut(fn: RestoreFn, rows: int, columns: int, *, tile: tuple[int, int]) -> list[Tile]:
+def cut(fn: RestoreFn, rows: int, columns: int, *, tile: Sides) -> list[Tile]:
     """Tiles for an image padded to rows × columns, from left to right and from top to bottom.
 
     Args:
         fn: the restorer, of bounded receptive field.
         rows: of the padded image.
         columns: of it.
-        tile: height and width without margin; rounded up to multiples of `fn.multiple_of`.
+        tile: side, or height and width, without margin; rounded up to multiples of
+            `fn.multiple_of`.
     """
-    down, across = (on_grid(fn, side) for side in tile)
+    down, across = (on_grid(fn, side) for side in height_and_width(tile))
     margin = margin_of(fn)
     return [
         Tile(top, min(top + down, rows), left, min(left + across, columns), margin)
         for top in range(0, rows, down)
         for left in range(0, columns, across)
     ]
+
+
+def height_and_width(sides: Sides) -> tuple[int, int]:
+    """Both sides of tiles."""
+    return sides if isinstance(sides, tuple) else (sides, sides)
 
 
 def margin_of(fn: RestoreFn) -> int:

@@ -23,6 +23,7 @@ from physgan.data.crops import Crops, ahead
 from physgan.data.pairs import Pair
 from physgan.data.synthesis import synthesise
 from physgan.errors import TrainingError
+from physgan.networks import channels_last
 from physgan.objective.objective import Objective
 from physgan.physics.compose import Degradation
 from physgan.training.ema import EMA
@@ -274,7 +275,7 @@ def _players(
     wrapped: dict[str, Player] = {}
     pools: dict[str, ImagePool] = {}
     for name, network in networks.items():
-        raw[name] = network.to(fabric.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        raw[name] = channels_last(network.to(fabric.device)).train()
         optimisers[name] = _optimiser(raw[name], plan.method if name == GENERATOR else "adam", plan)
         module = torch.compile(raw[name]) if plan.compile else raw[name]
         prepared, optimiser = fabric.setup(module, optimisers[name])  # type: ignore[arg-type]

@@ -1,0 +1,127 @@
+"""What restoring pictures and folders of them means: which file goes where, and what cannot."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from physgan.errors import ImageError
+from physgan.images.picture import KINDS
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to restore, and the file that it shall become."""
+
+    source: Path
+    target: Path
+
+
+def plan(
+    paths: Sequence[Path], output: Path, *, recursive: bool = False
+) -> tuple[list[Job], list[ImageError]]:
+    """What is to be restored, and what of the request cannot be.
+
+    A file goes to `output` under its own name; a folder's pictures keep their path relative to it.
+
+    Args:
+        paths: files and folders.
+        output: the folder of the results.
+        recursive: also takes what lies deeper in folders.
+
+    Returns:
+        Jobs in order, and faults: paths that are not there, folders without pictures, files in
+        folders that are no pictures, two pictures that would become one file.
+    """
+    jobs: list[Job] = []
+    faults: list[ImageError] = []
+    for path in paths:
+        try:
+            folder = stat.S_ISDIR(path.stat().st_mode)
+        except (OSError, ValueError) as error:
+            faults.append(_unreachable(path, error))
+            continue
+        if not folder:
+            jobs.append(Job(path, output / path.name))
+            continue
+        found, stray = _pictures_in(path, output, recursive=recursive, unread=faults.append)
+        faults += [_stray(file) for file in stray]
+        if not found:
+            faults.append(_empty(path, recursive=recursive))
+        jobs += [Job(file, output / file.relative_to(path)) for file in found]
+    return _without_clashes(jobs, faults)
+
+
+def _pictures_in(
+    folder: Path, output: Path, *, recursive: bool, unread: Callable[[ImageError], object]
+) -> tuple[list[Path], list[Path]]:
+    """Picture files of a folder and other files in it, sorted; results of earlier runs left out.
+
+    Links that lead nowhere count as files, so that they are told of; `unread` is given a fault for
+    each folder that may not be looked into.
+    """
+    inside = output.resolve()
+
+    def refused(error: OSError) -> None:
+        unread(_unreachable(Path(error.filename), error))
+
+    files: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=refused):
+        # Hidden folders hold what systems put there, previews among it.
+        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+        files += [Path(place, name) for name in names if not name.startswith(".")]
+    if inside != folder.resolve():
+        files = [path for path in files if not path.resolve().is_relative_to(inside)]
+    files.sort(key=lambda path: path.relative_to(folder).as_posix())
+    pictures = [path for path in files if path.suffix.lower() in KINDS]
+    return pictures, [path for path in files if path.suffix.lower() not in KINDS]
+
+
+def _unreachable(path: Path, error: OSError | ValueError) -> ImageError:
+    number = error.errno if isinstance(error, OSError) else None
+    got = {
+        errno.ENOENT: "nothing there",
+        errno.EACCES: "one that may not be looked at",
+    }.get(number or 0, (error.strerror if isinstance(error, OSError) else None) or str(error))
+    return ImageError(f"picture '{path}'", expected="a file or a folder", got=got)
+
+
+def _without_clashes(
+    jobs: Sequence[Job], faults: list[ImageError]
+) -> tuple[list[Job], list[ImageError]]:
+    first: dict[Path, Job] = {}
+    for job in jobs:
+        if job.target in first:
+            faults.append(
+                ImageError(
+                    f"pictures '{first[job.target].source}' and '{job.source}'",
+                    expected="results of different names",
+                    got=f"'{job.target}' for both",
+                    remedy="Restore them into two folders; the first one is restored now.",
+                )
+            )
+        else:
+            first[job.target] = job
+    return list(first.values()), faults
+
+
+def _stray(path: Path) -> ImageError:
+    return ImageError(
+        f"file '{path}'",
+        expected=f"a picture ending in {', '.join(sorted(KINDS))}",
+        got=path.suffix or "no ending",
+        remedy="It is left out.",
+    )
+
+
+def _empty(path: Path, *, recursive: bool) -> ImageError:
+    return ImageError(
+        f"folder '{path}'",
+        expected="pictures in it",
+        got="none",
+        remedy="" if recursive else "Look deeper with --recursive.",
+    )

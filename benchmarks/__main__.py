@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import convolutions, settings, train
+from benchmarks import convolutions, restore, settings, train
 
-BENCHMARKS = {"convolutions": convolutions.main, "settings": settings.main, "train": train.main}
+BENCHMARKS = {
+    "convolutions": convolutions.main,
+    "restore": restore.main,
+    "settings": settings.main,
+    "train": train.main,
+}
 
 
 def main() -> int:

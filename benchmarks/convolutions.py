@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.machine import describe
+from benchmarks.turns import ratios, told
 from physgan.networks.convolution import Conv2d, ConvTranspose2d
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...], int]] = {
@@ -114,7 +115,7 @@ def main(argv: Sequence[str]) -> int:
         for _ in range(options.rounds):
             for way, once in runs.items():
                 seconds[way].append(once())
-        result["layers"][name] = {"often": often, "seconds": seconds, **_ratios(seconds)}
+        result["layers"][name] = {"often": often, "seconds": seconds, **_to_better(seconds)}
         _show(name, seconds)
         network = name.split(",")[0]
         for way, times in seconds.items():
@@ -122,7 +123,7 @@ def main(argv: Sequence[str]) -> int:
             whole[f"{network}: {way}"] = [s + often * t for s, t in zip(sums, times, strict=True)]
     for network in dict.fromkeys(name.split(",")[0] for name in LAYERS):
         seconds = {k.removeprefix(f"{network}: "): v for k, v in whole.items() if network in k}
-        result[f"all of {network}"] = _ratios(seconds)
+        result[f"all of {network}"] = _to_better(seconds)
         _show(f"all of {network}", seconds)
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -130,17 +131,11 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _ratios(seconds: dict[str, list[float]]) -> dict[str, float]:
+def _to_better(seconds: dict[str, list[float]]) -> dict[str, float]:
     ours, *others = seconds.values()
-    ratios = [min(times) / mine for mine, *times in zip(ours, *others, strict=True)]
-    return {
-        "median": statistics.median(ratios),
-        "least": min(ratios),
-        "greatest": max(ratios),
-    }
+    return ratios(ours, [min(times) for times in zip(*others, strict=True)])
 
 
 def _show(name: str, seconds: dict[str, list[float]]) -> None:
     cells = "".join(f"{statistics.median(times) * 1e3:9.1f}" for times in seconds.values())
-    r = _ratios(seconds)
-    print(f"{name:24}{cells}   {r['median']:.2f} (from {r['least']:.2f} to {r['greatest']:.2f})")
+    print(f"{name:24}{cells}   {told(_to_better(seconds))}")

@@ -34,6 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import reference
 from benchmarks.machine import describe, forget_peak, matrix_rates, peak, synchronise
 from benchmarks.reference import Reference
+from benchmarks.turns import ratios, told
 from physgan.data.crops import Crops
 from physgan.networks import convolution
 from physgan.recipes.build import build_degradation, build_objective
@@ -338,14 +339,8 @@ def main(argv: Sequence[str]) -> int:
         for name, side in sides.items():
             answer = side.ask("steps", options.steps)
             seconds[name].append(answer["seconds"] / options.steps)
-    ratios = [b / a for a, b in zip(seconds["ours"], seconds["reference"], strict=True)]
     result["seconds_per_step"] = seconds
-    result["ratio"] = {
-        "median": statistics.median(ratios),
-        "least": min(ratios),
-        "greatest": max(ratios),
-        "rounds": len(ratios),
-    }
+    result["ratio"] = ratios(seconds["ours"], seconds["reference"])
     for name, side in sides.items():
         looked, counted = side.ask("stages", 3)["stages"], {}
         if not options.compile:  # a compiled graph hides what it computes
@@ -354,11 +349,11 @@ def main(argv: Sequence[str]) -> int:
             "memory_gb": max(stage["memory_gb"] for stage in looked.values()),
             "stages": {
                 stage: {
-                    "seconds": told["seconds"] / 3,
-                    "memory_gb": told["memory_gb"],
+                    "seconds": took["seconds"] / 3,
+                    "memory_gb": took["memory_gb"],
                     **({"tflop": counted[stage]["flop"] / 1e12} if counted else {}),
                 }
-                for stage, told in looked.items()
+                for stage, took in looked.items()
             },
         }
         if counted:
@@ -386,11 +381,7 @@ def show(result: dict[str, Any]) -> None:
             best = max(rates.values())
             line += f", {flop / median:.3f} TFLOP/s, {flop / median / best:.0%} of the best rate"
         print(line)
-    ratio = result["ratio"]
-    print(
-        f"ratio      {ratio['median']:.2f} (from {ratio['least']:.2f} to {ratio['greatest']:.2f}, "
-        f"{ratio['rounds']} rounds)"
-    )
+    print(f"ratio      {told(result['ratio'])}")
     if first := result.get("first"):
         print(
             f"the first {first['steps']} steps: {first['ours']:.1f} s, "
@@ -401,7 +392,7 @@ def show(result: dict[str, Any]) -> None:
     for stage in STAGES:
         cells = ""
         for name in ("ours", "reference"):
-            told = result[name]["stages"][stage]
-            rate = told.get("tflop", 0.0) / told["seconds"] if told["seconds"] else 0.0
-            cells += f"{told['seconds']:11.4f}{rate:11.3f}{told['memory_gb']:11.2f}"
+            took = result[name]["stages"][stage]
+            rate = took.get("tflop", 0.0) / took["seconds"] if took["seconds"] else 0.0
+            cells += f"{took['seconds']:11.4f}{rate:11.3f}{took['memory_gb']:11.2f}"
         print(f"{stage:18}{cells}")

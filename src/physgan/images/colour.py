@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from physgan.images.vips import set_field
+from physgan.images.vips import with_fields
 
 GREY: Final = frozenset({"b-w", "grey16"})
 RGB: Final = frozenset({"srgb", "rgb", "rgb16", "scrgb"})
@@ -54,7 +54,7 @@ def from_rgb16(image: Any, space: str, *, depth: int, profile: bytes | None) -> 
         return image.colourspace(space)
     image = image.icc_import(input_profile="srgb", intent=_INTENT)
     if profile is not None:
-        image = set_field(image, PROFILE, profile)
+        image = with_fields(image, [(PROFILE, profile)])
         return image.icc_export(intent=_INTENT, depth=depth)
     image = image.icc_export(output_profile="cmyk", intent=_INTENT, depth=depth).copy()
     image.remove(PROFILE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -162,17 +163,18 @@ def reason(error: Exception) -> str:
     return telling[-1].rstrip(".") if telling else ""
 
 
-def set_field(image: Any, name: str, value: FieldValue) -> Any:
-    """A pyvips image with one more field of metadata."""
+def with_fields(image: Any, fields: Iterable[tuple[str, FieldValue]]) -> Any:
+    """A pyvips image with more fields of metadata, by their names."""
     from pyvips import GValue
 
-    if isinstance(value, tuple):
-        whole = all(isinstance(number, int) for number in value)
-        kind = GValue.array_int_type if whole else GValue.array_double_type
-    elif isinstance(value, int):
-        kind = GValue.gint_type
-    else:
-        kind = GValue.blob_type if isinstance(value, bytes) else GValue.gstr_type
     image = image.copy()
-    image.set_type(kind, name, list(value) if isinstance(value, tuple) else value)
+    for name, value in fields:
+        if isinstance(value, tuple):
+            whole = all(isinstance(number, int) for number in value)
+            kind = GValue.array_int_type if whole else GValue.array_double_type
+        elif isinstance(value, int):
+            kind = GValue.gint_type
+        else:
+            kind = GValue.blob_type if isinstance(value, bytes) else GValue.gstr_type
+        image.set_type(kind, name, list(value) if isinstance(value, tuple) else value)
     return image

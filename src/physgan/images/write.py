@@ -17,7 +17,7 @@ from physgan.errors import ImageError, ShapeError
 from physgan.files import replacing
 from physgan.images.colour import INKS, LAB, from_rgb16
 from physgan.images.picture import KINDS, NUMPY, PNG_XMP, Form, Picture
-from physgan.images.vips import reason, require_vips, set_field, unfit
+from physgan.images.vips import reason, require_vips, unfit, with_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -225,15 +225,13 @@ def _image(vips: Any, picture: Picture, bits: int) -> Any:
         image = _wrap(vips, numbers, form.number, form.space)
     image = dressed(image, form)
     height = pages[0].colour.shape[1]
-    return set_field(image, "page-height", height) if len(pages) > 1 else image
+    return with_fields(image, [("page-height", height)]) if len(pages) > 1 else image
 
 
 def dressed(image: Any, form: Form) -> Any:
     """A libvips image with the resolution and the metadata of a form, upright."""
     image = image.copy(xres=form.xres, yres=form.yres)
-    for name, value in form.fields:
-        image = set_field(image, name, value)
-    return set_field(image, "orientation", 1)
+    return with_fields(image, [*form.fields, ("orientation", 1)])
 
 
 def numbers_for(

@@ -21,6 +21,8 @@ from physgan.networks.ways import seen_through
 
 _WIDE = 64
 """channels on both sides from which our ways are quicker"""
+_MANY = 32
+"""tiles from which Winograd's way makes up for what it does to the weights"""
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -67,11 +69,11 @@ class _How(NamedTuple):
     output_padding: tuple[int, int]
 
     def winograd(self, x: Tensor, weight: Tensor) -> bool:
-        """Whether Winograd's way computes it; images below the kernel the library refuses."""
+        """Whether Winograd's way computes it."""
         k, (border, across) = weight.shape[-2:], self.padding
         square = border == across and not self.transposed
-        enough = min(x.shape[2:]) + 2 * border >= 3
-        return k == (3, 3) and self.stride == (1, 1) and square and enough
+        fits = k == (3, 3) and self.stride == (1, 1) and square
+        return fits and winograd.count_tiles(x.shape, border) >= _MANY
 
 
 def _may_choose(x: Tensor, weight: Tensor) -> bool:

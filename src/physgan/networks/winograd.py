@@ -98,6 +98,12 @@ def gradients(
     return (None if dx is None else tiles.cut(dx)), dw
 
 
+def count_tiles(shape: torch.Size, padding: int) -> int:
+    """How many tiles `convolve` cuts images N×C×H×W into; none where they are below the kernel."""
+    tiles = _Tiles(shape, padding)
+    return tiles.images * max(0, tiles.down) * max(0, tiles.across)
+
+
 class _Tiles:
     """How padded images are cut into tiles, and which of them are worked on together."""
 

@@ -1,4 +1,4 @@
-"""Restoring many files: reading and writing go on beside the computing, small pictures together.
+"""Restoring many files: read ahead, small ones of one size together, every core with its own.
 
 A fault in one picture never costs another its result: it is an outcome beside the others.
 """
@@ -8,29 +8,29 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
+
+import torch
 
 from physgan.errors import ImageError, PhysganError
 from physgan.images.picture import Picture
 from physgan.images.strips import Strips
 from physgan.restore.ahead import ahead
 from physgan.restore.file import open_file, restore_opened, write_file
+from physgan.restore.memory import device_of
 from physgan.restore.page import SMALL
-from physgan.restore.pages import restore_pages
+from physgan.restore.pages import padded_size, restore_pages
 from physgan.restore.plan import Job
-from physgan.restore.progress import Progress, part_of, untold
+from physgan.restore.progress import Progress, part_of, rising, untold
 from physgan.types import RestoreFn
 
 _WAITING = 1 << 22
 """pixels of pictures that may wait to be restored, and of results that may wait to be written"""
-_TOGETHER = 16 * SMALL
-"""pixels of small pictures among which those of one size are looked for"""
-_MOST = 512
-"""pictures in a group, however small"""
+_TOGETHER = 1 << 21
+"""pixels of small pictures that may wait for others of their size"""
 
 
 @dataclass(frozen=True)
@@ -84,23 +84,39 @@ def restore_files(
             work.picture = open_file(fn, job.source)
         return work
 
-    done = 0
-    writing: deque[tuple[_Work, Future[Outcome]]] = deque()
+    def restore(group: Sequence[_Work], told: Progress = untold) -> Future[None]:
+        with _answering(group):
+            _restore(fn, group, strength, tile, told)
+        return writing.submit(_write, group)
+
+    progress = rising(progress)
+    given: deque[_Work] = deque()  # to be told of, in order
+    running: set[Future[Future[None]]] = set()
+    ended = 0
     with (
-        ThreadPoolExecutor(1, thread_name_prefix="writing") as writer,
+        ThreadPoolExecutor(1, "writing") as writing,
+        _one_core_each(fn) as (restoring, cores),
         ahead(opened, jobs, weight=_pixels, room=_WAITING) as works,
     ):
-        for group in _groups(works):
-            told = part_of(progress, done / len(jobs), (done + len(group)) / len(jobs))
-            _restore(fn, group, strength, tile, told)
-            done += len(group)
-            writing += [(work, writer.submit(work.finish)) for work in group]
-            while writing and (
-                writing[0][1].done() or sum(_pixels(work) for work, _ in writing) > _WAITING
-            ):
-                yield writing.popleft()[1].result()
-        for _, outcome in writing:
-            yield outcome.result()
+        for group in _groups(fn, _noted(works, given), apart=len(jobs) == 1):
+            if _is_large(group[0]) or len(jobs) == 1:
+                wait(running)  # all cores, and memory, are this one's
+                done = (ended + sum(work.outcome.done() for work in given)) / len(jobs)
+                written = restore(group, part_of(progress, done, done + 1 / len(jobs)))
+                if _pixels(group[0]) > _WAITING:
+                    wait([written])
+            else:
+                running.add(restoring.submit(restore, group))
+                if len(running) > 2 * cores:
+                    _, running = wait(running, return_when=FIRST_COMPLETED)
+            while given and given[0].outcome.done():
+                yield given.popleft().outcome.result()
+                ended += 1
+            progress((ended + sum(work.outcome.done() for work in given)) / len(jobs))
+        for work in given:
+            yield work.outcome.result()
+            ended += 1
+            progress(ended / len(jobs))
 
 
 class _Work:
@@ -109,6 +125,7 @@ class _Work:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.picture: Picture | Strips | None = None
+        self.outcome: Future[Outcome] = Future()
         self._status, self._seconds = "skipped", 0.0
         self._error: PhysganError | None = None
 
@@ -136,54 +153,98 @@ class _Work:
         return Outcome(self.job.source, self.job.target, self._status, self._seconds, self._error)
 
 
-def _groups(works: Iterable[_Work]) -> Iterator[list[_Work]]:
-    """Small pictures in groups, others by themselves, all in order."""
-    group: list[_Work] = []
+@contextmanager
+def _answering(group: Sequence[_Work]) -> Iterator[None]:
+    """What goes wrong unexpectedly is raised where the outcomes are asked for."""
+    try:
+        yield
+    except BaseException as error:
+        for work in group:
+            if not work.outcome.done():
+                work.outcome.set_exception(error)
+
+
+def _write(group: Sequence[_Work]) -> None:
+    with _answering(group):
+        for work in group:
+            if not work.outcome.done():
+                work.outcome.set_result(work.finish())
+
+
+@contextmanager
+def _one_core_each(fn: RestoreFn) -> Iterator[tuple[ThreadPoolExecutor, int]]:
+    """Threads for small pictures, which use one core well and two badly; and how many they are."""
+    if device_of(fn).type != "cpu":
+        with ThreadPoolExecutor(1, "restoring") as pool:
+            yield pool, 1
+        return
+    cores = torch.get_num_threads()
+    # How many cores work on an operation is a thread's own, but for what MKL keeps of it.
+    with ThreadPoolExecutor(cores, "restoring", torch.set_num_threads, (1,)) as pool:
+        yield pool, cores
+    torch.set_num_threads(cores)
+
+
+def _noted(works: Iterable[_Work], given: deque[_Work]) -> Iterator[_Work]:
+    """The same, written down in order."""
     for work in works:
-        if _is_large(work):
-            if group:
-                yield group
+        given.append(work)
+        yield work
+
+
+def _groups(fn: RestoreFn, works: Iterable[_Work], *, apart: bool) -> Iterator[list[_Work]]:
+    """Small pictures that make a batch together, as soon as there is one; others by themselves."""
+    bins: dict[tuple[int, ...], list[_Work]] = {}
+    for work in works:
+        pixels = _pixels(work)
+        if (
+            apart
+            or _is_large(work)
+            or not isinstance(work.picture, Picture)
+            or len(work.picture.pages) > 1
+        ):
             yield [work]
-            group = []
             continue
+        size = padded_size(fn, work.picture.pages[0])
+        group = bins.setdefault(size, [])
         group.append(work)
-        if len(group) >= _MOST or sum(map(_pixels, group)) >= _TOGETHER:
-            yield group
-            group = []
-    if group:
-        yield group
+        if (len(group) + 1) * pixels > SMALL:
+            yield bins.pop(size)
+        elif sum(_pixels(work) for group in bins.values() for work in group) > _TOGETHER:
+            yield bins.pop(next(iter(bins)))  # in which the oldest one waits
+    yield from bins.values()
 
 
 def _restore(
     fn: RestoreFn, group: Sequence[_Work], strength: float, tile: int | None, progress: Progress
 ) -> None:
     """Restores a group from `_groups`."""
-    pictures = {work: work.picture for work in group if isinstance(work.picture, Picture)}
-    if len(pictures) > 1:
+    if len(group) > 1:
         began = time.monotonic()
-        pages = [page for picture in pictures.values() for page in picture.pages]
+        pictures = [work.picture for work in group if isinstance(work.picture, Picture)]
+        pages = [picture.pages[0] for picture in pictures]
         try:
-            restored = restore_pages(fn, pages, strength=strength, tile=tile, progress=progress)
+            restored = restore_pages(fn, pages, strength=strength, tile=tile)
         except PhysganError:
             for work in group:  # so that what is wrong with one costs the others nothing
                 _restore(fn, [work], strength, tile, untold)
             return
-        each, seconds = iter(restored), (time.monotonic() - began) / len(pictures)
-        for work, picture in pictures.items():
-            work.restored(replace(picture, pages=tuple(islice(each, len(picture.pages)))), seconds)
+        seconds = (time.monotonic() - began) / len(group)
+        for work, picture, page in zip(group, pictures, restored, strict=True):
+            work.restored(replace(picture, pages=(page,)), seconds)
         return
-    for work in group:
-        if work.picture is not None:
-            with work.step():
-                result = restore_opened(
-                    fn,
-                    work.picture,
-                    work.job.target,
-                    strength=strength,
-                    tile=tile,
-                    progress=progress,
-                )
-                work.restored(result)
+    (work,) = group
+    if work.picture is not None:
+        with work.step():
+            result = restore_opened(
+                fn,
+                work.picture,
+                work.job.target,
+                strength=strength,
+                tile=tile,
+                progress=progress,
+            )
+            work.restored(result)
 
 
 def _pixels(work: _Work) -> int:

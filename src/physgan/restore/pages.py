@@ -50,12 +50,17 @@ def restore_pages(
     return [restored[number] for number in range(len(pages))]
 
 
+def padded_size(fn: RestoreFn, page: Page) -> tuple[int, ...]:
+    """What pages have in common that make a batch: channels, and height and width as padded."""
+    channels, *sides = page.colour.shape
+    return channels, *(target(side, fn.multiple_of) for side in sides)
+
+
 def _batches(fn: RestoreFn, pages: Sequence[Page], *, apart: bool) -> Iterator[list[int]]:
     """Which pages are restored together, by their numbers."""
     alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for number, page in enumerate(pages):
-        channels, *sides = page.colour.shape
-        alike[channels, *(target(side, fn.multiple_of) for side in sides)].append(number)
+        alike[padded_size(fn, page)].append(number)
     for (_, height, width), numbers in alike.items():
         most = 1 if apart else max(1, SMALL // (height * width))
         yield from (numbers[start : start + most] for start in range(0, len(numbers), most))

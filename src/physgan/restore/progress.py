@@ -16,3 +16,15 @@ def untold(share: float) -> None:
 def part_of(progress: Progress, done: float, upto: float) -> Progress:
     """The progress of a part of some work, which takes it from one share to another."""
     return lambda share: progress(done + share * (upto - done))
+
+
+def rising(progress: Progress) -> Progress:
+    """Progress that is never told less than it was told before."""
+    highest = 0.0
+
+    def told(share: float) -> None:
+        nonlocal highest
+        highest = max(highest, share)
+        progress(highest)
+
+    return told

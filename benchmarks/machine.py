@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from physgan.training.loop import has_bf16
+from physgan.networks.ways import has_bf16
 
 _REFERENCES, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 

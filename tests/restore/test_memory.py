@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from physgan.errors import OutOfMemory
 from physgan.networks import ResNetGenerator, UNet, channels_last
 from physgan.restore import memory, page
+from physgan.restore.device import Elsewhere
 from physgan.restore.memory import (
     bytes_for_a_pixel,
     free_bytes,
@@ -19,7 +20,7 @@ from physgan.restore.memory import (
     ran_out,
     surely_fits,
 )
-from physgan.restore.page import Elsewhere, restore_images
+from physgan.restore.page import restore_images
 from physgan.restore.tiled import restore_tiled
 from physgan.restore.whole import restore_whole
 from tests.restore.small import Inverts

@@ -17,6 +17,7 @@ from physgan.data.crops import Crops, ahead
 from physgan.data.pairs import Pair
 from physgan.data.synthesis import synthesise
 from physgan.networks import PatchDiscriminator, UNet
+from physgan.networks.ways import has_bf16
 from physgan.objective.objective import Objective
 from physgan.physics.blur import Blur, DiscKernels
 from physgan.physics.compose import Degradation, Stage
@@ -171,7 +172,7 @@ def test_bf16_is_chosen_where_there_are_units_for_it(
 ) -> None:
     for unit, expected in (("avx2", False), ("avx512_bf16", True), ("amx_bf16", True)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda unit=unit: {unit: True})
-        assert loop.has_bf16(CPU) == expected
+        assert has_bf16(CPU) == expected
         networks = players()
         seen: set[bool] = set()
         networks["generator"].register_forward_hook(

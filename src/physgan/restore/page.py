@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from physgan.errors import OutOfMemory
 from physgan.images.picture import Page
 from physgan.resize import bicubic
+from physgan.restore.device import Elsewhere
 from physgan.restore.memory import pixels_at_once, ran_out, surely_fits
 from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.statistics import normalisations
@@ -100,6 +100,8 @@ def _in_its_channels(fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Pro
 
 def _run(fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Progress) -> Tensor:
     """Restores in one piece or in tiles, as memory allows, and in smaller ones where it did not."""
+    if isinstance(fn, Elsewhere):
+        fn.settle(y)
     sides = _sides(fn, y) if tile is None or fn.receptive_field is None else tile
     while True:
         try:
@@ -173,24 +175,6 @@ def _smaller(fn: RestoreFn, y: Tensor, sides: Sides | None) -> tuple[int, int]:
         if unbounded
         else "Close other programs, or restore a part of the picture.",
     )
-
-
-class Elsewhere:
-    """A `RestoreFn` on a device of its own, for images on any."""
-
-    def __init__(self, fn: RestoreFn, device: torch.device) -> None:
-        self.fn, self.device = fn, device
-        self.channels, self.scale, self.multiple_of = fn.channels, fn.scale, fn.multiple_of
-        self.receptive_field, self.global_statistics = fn.receptive_field, fn.global_statistics
-
-    def __call__(self, y: Tensor) -> Tensor:
-        return self.fn(y.to(self.device)).to(y.device)
-
-    def move(self, device: torch.device) -> None:
-        """Goes on on another device, with a copy: others may be using the network where it is."""
-        if isinstance(self.fn, nn.Module):
-            self.fn = copy.deepcopy(self.fn).to(device)
-        self.device = device
 
 
 def enlarged(image: Tensor, scale: int) -> Tensor:

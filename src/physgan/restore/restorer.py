@@ -9,8 +9,9 @@ from torch import Tensor
 
 from physgan.errors import WeightsError
 from physgan.networks import channels_last
+from physgan.restore.device import Elsewhere
 from physgan.restore.file import restore_file
-from physgan.restore.page import Elsewhere, restore_images
+from physgan.restore.page import restore_images
 from physgan.types import RestoreFn
 from physgan.weights.catalogue import find_weights
 from physgan.weights.file import WeightsInfo, load_weights

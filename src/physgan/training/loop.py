@@ -24,6 +24,7 @@ from physgan.data.pairs import Pair
 from physgan.data.synthesis import synthesise
 from physgan.errors import TrainingError
 from physgan.networks import channels_last
+from physgan.networks.ways import has_bf16
 from physgan.objective.objective import Objective
 from physgan.physics.compose import Degradation
 from physgan.training.ema import EMA
@@ -249,20 +250,6 @@ def _fabric(device: str, precision: str) -> tuple[Fabric, str]:
             got=" ".join(str(error).split()).rstrip("."),
             remedy="--device auto takes the best there is.",
         ) from None
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies bf16 in units made for it, and not by a detour.
-
-    Where it does not, bf16 is several times slower than fp32 rather than faster.
-    """
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        # Releases of torch before 2.13 may not tell; fp32 is never wrong.
-        known: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-        return any(known.get(unit) for unit in ("avx512_bf16", "amx_bf16", "bf16"))
-    return False
 
 
 def _players(

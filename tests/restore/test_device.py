@@ -1,0 +1,107 @@
+"""Precision by measured error: bf16 where it gives what float32 gives, float32 elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+
+from physgan.networks import ResNetGenerator, RestorationNetwork, UNet
+from physgan.restore import device
+from physgan.restore.device import Elsewhere, bf16_serves
+from physgan.restore.page import restore_images
+from physgan.restore.restorer import Restorer
+from physgan.weights.catalogue import SHIPPED
+from tests.restore.small import Inverts
+
+CPU = torch.device("cpu")
+
+
+def picture(side: int = 96) -> Tensor:
+    """A smooth one, on which steps would show."""
+    ramp = torch.linspace(0.1, 0.9, side).expand(1, 3, side, side)
+    draws = Generator().manual_seed(0)
+    return (ramp + 0.02 * torch.randn(1, 3, side, side, generator=draws)).clamp(0, 1)
+
+
+class Scaled(RestorationNetwork):
+    """y + gain · conv(y), or that as bf16 holds it."""
+
+    channels, scale, multiple_of, receptive_field, global_statistics = 3, 1, 1, 3, False
+
+    def __init__(self, gain: float, *, added: bool = True) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1, bias=False)
+        nn.init.constant_(self.conv.weight, 1 / 27)
+        self.gain, self.added = gain, added
+        self.seen: list[bool] = []
+
+    def forward(self, y: Tensor) -> Tensor:
+        self.seen.append(torch.is_autocast_enabled("cpu"))
+        z: Tensor = self.conv(y)
+        return y + self.gain * (z - z.mean()) if self.added else z.to(y.dtype)
+
+
+@pytest.mark.parametrize(
+    ("fn", "serves"),
+    [(Scaled(0.1), True), (Scaled(30.0), False), (Scaled(1.0, added=False), False)],
+    ids=["slightly", "errors enlarged", "rounded in the end"],
+)
+def test_serves_where_nobody_sees_it(fn: Scaled, serves: bool) -> None:
+    assert bf16_serves(fn, picture()) == serves
+
+
+def test_results_that_are_black_and_white_show_no_bands() -> None:
+    assert bf16_serves(Inverts(), torch.ones(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize("gain", [0.1, 30.0])
+def test_decided_once_on_the_first_picture(gain: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "has_bf16", lambda device: True)
+    fn = Scaled(gain)
+    restorer = Restorer(fn)
+    restorer(picture(16))
+    assert fn.seen == [False]  # too small to tell
+    fine = picture()
+    x_hat = restorer(fine)
+    serves = gain < 1
+    assert fn.seen[1:] == [False, True, serves]
+    assert x_hat.dtype == torch.float32
+    restorer(fine)
+    assert fn.seen[4:] == [serves]
+    with torch.inference_mode():
+        exact = fn(fine).clamp(0, 1)
+    assert float((x_hat - exact).abs().quantile(0.999)) <= 1 / 255
+
+
+def test_devices_without_units_stay_with_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "has_bf16", lambda device: False)
+    fn = Scaled(0.1)
+    Restorer(fn)(picture())
+    assert fn.seen == [False]
+
+
+def test_the_next_device_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "has_bf16", lambda device: device.type == "cpu")
+    fn = Elsewhere(Scaled(0.1), torch.device("meta"))
+    fn.move(CPU)
+    restore_images(fn, picture())
+    assert isinstance(fn.fn, Scaled)
+    assert fn.fn.seen == [False, True, True]
+
+
+@pytest.mark.parametrize("network", [UNet, ResNetGenerator])
+def test_numbers_of_float64_are_not_rounded(
+    network: type[UNet | ResNetGenerator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "has_bf16", lambda device: True)
+    fn = network().double().eval()
+    y = picture(64).double()
+    with torch.inference_mode():
+        assert torch.equal(Restorer(fn)(y), fn(y).clamp(0, 1))
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_shipped_weights_would_do_in_bf16(name: str) -> None:
+    restorer = Restorer.from_pretrained(name, device="cpu")
+    assert bf16_serves(restorer.fn.fn, picture(128))

@@ -168,6 +168,7 @@ def sets(root: Path) -> list[tuple[Component, int, set[str]]]:
         ),
         ("hradis", {"folder": "text"}, 1, {"folder"}),
         ("depth_files", {"folder": "rgb", "maps": "maps"}, 2, {"folder", "maps"}),
+        ("hazed_pairs", {"hazy": "rgb", "clear": "rgb"}, 2, {"hazy", "clear"}),
         ("make3d", {"folder": "make3d"}, 1, {"folder"}),
         ("nyu", {"file": "n.mat"}, 2, {"file"}),
     ]

@@ -7,6 +7,7 @@ reader          set                              files
 `make3d`        Make3D: outdoors                 Train400Img/img-*.jpg,
                                                  Train400Depth/depth_sph_corr-*.mat
 `depth_files`   any, such as Middlebury          a folder of pictures, a folder of maps
+`hazed_pairs`   any, in hazed.py                 a folder in haze, a folder of the same without
 ==============  ===============================  ================================================
 
 Each is a set of `Scenes`, pictures that know a depth besides: named as the pictures of a recipe,
@@ -228,7 +229,7 @@ def _read_laser(path: Path, size: Size | None) -> Tensor:
             expected="H×W×4 numbers",
             got=f"shape {grid.shape}",
         )
-    return _measured(torch.from_numpy(grid[..., 3]), size, origin=f"depth in '{path}'")
+    return measured(torch.from_numpy(grid[..., 3]), size, origin=f"depth in '{path}'")
 
 
 class NYU:
@@ -286,10 +287,11 @@ class NYU:
             ImageError: the file cannot be read, or a map holds nothing measured.
         """
         values = torch.from_numpy(read_mat(self.file, "depths", last=index))
-        return _measured(values, size, origin=f"depth {index} of '{self.file}'")
+        return measured(values, size, origin=f"depth {index} of '{self.file}'")
 
 
-def _measured(values: Tensor, size: Size | None, *, origin: str) -> Tensor:
+def measured(values: Tensor, size: Size | None, *, origin: str) -> Tensor:
+    """Depth 1×H×W from what was measured, as `depth_map`; `origin` tells where, in a fault."""
     try:
         return depth_map(values, size=size)
     except ShapeError as error:

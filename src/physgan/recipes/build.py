@@ -19,6 +19,7 @@ import torch
 from pydantic import BeforeValidator, ConfigDict, Field, create_model
 from torch import nn
 
+from physgan.data.hazed import hazed_pairs
 from physgan.data.kernels import measured_kernels
 from physgan.data.pictures import Pictures
 from physgan.data.scenes import NYU, depth_files, make3d
@@ -82,6 +83,7 @@ PICTURES: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "celeba": celeba,
         "coco": coco,
         "depth_files": depth_files,
+        "hazed_pairs": hazed_pairs,
         "hradis": hradis_clear,
         "make3d": make3d,
         "nyu": NYU,

@@ -32,7 +32,7 @@ def main() -> None:
     time.loglog(megapixels, [rate * size for size in megapixels], ":", color=INK)
     time.set_title("seconds, and a straight line through the last", fontsize=9)
     room.semilogx(megapixels, memory, "o-", color=MEMORY)
-    room.set_ylim(0, 3)
+    room.set_ylim(0, max(3, 1.1 * max(memory)))
     room.set_title("most resident memory, GB", fontsize=9)
     for axes in (time, room):
         axes.set_xlabel("megapixels", color=INK)

@@ -51,8 +51,29 @@ def test_serves_where_nobody_sees_it(fn: Scaled, serves: bool) -> None:
     assert bf16_serves(fn, picture()) == serves
 
 
-def test_results_that_are_black_and_white_show_no_bands() -> None:
-    assert bf16_serves(Inverts(), torch.ones(1, 3, 32, 32))
+@pytest.mark.parametrize("y", [torch.ones(1, 3, 96, 96), (picture() > 0.5).float()])
+def test_pictures_that_are_too_plain_decide_nothing(
+    y: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bf16_serves(Inverts(), y) is None
+    monkeypatch.setattr(device, "has_bf16", lambda device: True)
+    fn = Scaled(1.0, added=False)
+    restorer = Restorer(fn)
+    restorer(torch.ones(1, 3, 96, 96))
+    restorer(picture())
+    assert fn.seen == [False, False, True, False]
+
+
+def test_no_memory_for_the_comparison_is_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(Inverts):
+        def __call__(self, y: Tensor) -> Tensor:
+            if torch.is_autocast_enabled("cpu"):
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().__call__(y)
+
+    monkeypatch.setattr(device, "has_bf16", lambda device: True)
+    y = picture()
+    assert torch.equal(Restorer(Full())(y), 1 - y)
 
 
 @pytest.mark.parametrize("gain", [0.1, 30.0])
@@ -97,8 +118,10 @@ def test_numbers_of_float64_are_not_rounded(
     monkeypatch.setattr(device, "has_bf16", lambda device: True)
     fn = network().double().eval()
     y = picture(64).double()
+    restorer = Restorer(fn)
+    restorer.fn.settle(y)
     with torch.inference_mode():
-        assert torch.equal(Restorer(fn)(y), fn(y).clamp(0, 1))
+        assert torch.equal(restorer(y), fn(y).clamp(0, 1))
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))

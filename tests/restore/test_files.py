@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 
 from physgan.errors import PhysganError
 from physgan.images.picture import read_picture
+from physgan.restore import file, files
 from physgan.restore.file import restore_file
 from physgan.restore.files import restore_files
 from physgan.restore.plan import Job, plan
@@ -238,3 +241,167 @@ def test_ending_early_finishes_what_was_restored(folder: tuple[Path, list[str]])
     for path in (place / "out").iterdir():
         read_picture(path)  # whole
     assert not [path for path in (place / "out").iterdir() if path.name.startswith(".")]
+
+
+def small(place: Path, count: int, side: int = 20) -> list[Job]:
+    jobs = []
+    for i in range(count):
+        (place / "in").mkdir(exist_ok=True)
+        write_picture(place / "in" / f"{i:03d}.png", torch.rand(3, side, side))
+        jobs.append(Job(place / "in" / f"{i:03d}.png", place / "out" / f"{i:03d}.png"))
+    return jobs
+
+
+def test_who_wants_the_run_to_end_is_heard_at_once(tmp_path: Path) -> None:
+    jobs = small(tmp_path, 1)
+    for i in range(4):
+        write_picture(tmp_path / "in" / f"large{i}.png", torch.rand(3, 300, 300))
+        jobs.append(Job(tmp_path / "in" / f"large{i}.png", tmp_path / "out" / f"large{i}.png"))
+
+    class Interrupted(Inverts):
+        def __call__(self, y: torch.Tensor) -> torch.Tensor:
+            if y.shape[2] == 300:
+                self.sizes.append(tuple(y.shape))
+                raise KeyboardInterrupt
+            return super().__call__(y)
+
+    fn = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        list(restore_files(fn, jobs))
+    assert len([size for size in fn.sizes if size[2] == 300]) == 1
+
+
+def test_results_do_not_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = small(tmp_path, 24, side=260)
+    fn = Inverts()
+    unwritten: list[int] = []
+    written = 0
+
+    def slow(target: Path, picture: object) -> None:
+        nonlocal written
+        time.sleep(0.02)
+        written += 1
+        unwritten.append(len(fn.sizes) - written)
+
+    monkeypatch.setattr(files, "write_file", slow)
+    assert len(list(restore_files(fn, jobs))) == 24
+    assert max(unwritten) <= 3
+
+
+def test_a_target_that_comes_to_be_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two names of one folder, and a file that somebody else writes meanwhile."""
+    (job,) = small(tmp_path, 1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    again = Job(job.source, tmp_path / "link" / job.target.name)
+    outcomes = list(restore_files(Inverts(), [job, again]))
+    assert [o.status for o in outcomes] == ["restored", "failed"]
+    monkeypatch.setattr(file, "STREAMED", 0)
+    job.target.unlink()
+
+    class Meanwhile(Inverts):
+        def __call__(self, y: torch.Tensor) -> torch.Tensor:
+            job.target.write_bytes(b"precious")
+            return super().__call__(y)
+
+    meanwhile = Meanwhile()
+    meanwhile.global_statistics = True  # restored whole, written in the end
+    (outcome,) = restore_files(meanwhile, [job])
+    assert outcome.status == "failed"
+    assert job.target.read_bytes() == b"precious"
+
+
+def test_the_second_job_for_a_target_takes_over_from_a_damaged_one(tmp_path: Path) -> None:
+    jobs = small(tmp_path, 2)
+    jobs[0].source.write_bytes(b"\x89PNG\r\n\x1a\nnot really")
+    both = [jobs[0], Job(jobs[1].source, jobs[0].target)]
+    assert [o.status for o in restore_files(Inverts(), both)] == ["failed", "restored"]
+
+
+def test_large_files_are_not_opened_far_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file, "STREAMED", 0)
+    opened: list[Path] = []
+    ended: list[int] = []
+    open_file = file.open_file
+
+    def counted(fn: Any, source: Path) -> Any:
+        opened.append(source)
+        return open_file(fn, source)
+
+    monkeypatch.setattr(files, "open_file", counted)
+    for outcome in restore_files(Inverts(), small(tmp_path, 12)):
+        ended.append(len(opened))
+        assert outcome.status == "restored"
+    assert all(ahead <= number + 4 for number, ahead in enumerate(ended))
+
+
+def test_one_that_waits_for_others_of_its_size_does_not_wait_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_PATIENCE", 5)
+    monkeypatch.setattr(files, "_WAITING", 4000)
+    jobs = small(tmp_path, 40)
+    write_picture(jobs[0].source, torch.rand(3, 50, 50))
+    opened: list[Path] = []
+    open_file = file.open_file
+
+    def counted(fn: Any, source: Path) -> Any:
+        opened.append(source)
+        return open_file(fn, source)
+
+    monkeypatch.setattr(files, "open_file", counted)
+    outcomes = restore_files(Inverts(), jobs)
+    assert next(outcomes).source == jobs[0].source
+    assert len(opened) < 40
+    assert len(list(outcomes)) == 39
+
+
+@pytest.mark.parametrize("how", ["to the end", "closed", "failed"])
+def test_threads_are_as_many_afterwards(how: str, tmp_path: Path) -> None:
+    def count() -> int:
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    class Breaks(Inverts):
+        def __call__(self, y: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("broken")
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        outcomes = restore_files(Breaks() if how == "failed" else Inverts(), small(tmp_path, 3))
+        if how == "failed":
+            with pytest.raises(RuntimeError, match="broken"):
+                list(outcomes)
+        elif how == "closed":
+            next(outcomes)
+            outcomes.close()  # type: ignore[attr-defined]
+        else:
+            list(outcomes)
+        assert count() == torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_an_output_that_may_not_be_looked_into_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = small(tmp_path, 3)
+    exists = Path.exists
+
+    def refusing(path: Path) -> bool:
+        if path == jobs[1].target:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", refusing)
+    outcomes = list(restore_files(Inverts(), jobs))
+    assert [o.status for o in outcomes] == ["restored", "failed", "restored"]
+    assert "may be looked into" in str(outcomes[1].error)

@@ -28,7 +28,8 @@ def has_bf16(device: torch.device) -> bool:
     Where it does not, bf16 is several times slower than fp32 rather than faster.
     """
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         # Releases of torch before 2.13 may not tell; fp32 is never wrong.
         known: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()

@@ -1,17 +1,20 @@
 """A restorer on a device of its own, in the precision that this device is quick at and that does.
 
 Devices with units for bf16 restore in a fraction of the time in it. Whether a network's results
-suffer is not taken on trust: it is measured on the first picture at hand, once.
+suffer is not taken on trust: it is measured once, on the first picture that can tell.
 """
 
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
 
 from physgan.networks.ways import has_bf16
+from physgan.restore.memory import ran_out
 from physgan.restore.whole import padded, restore_padded
 from physgan.types import RestoreFn
 
@@ -22,6 +25,10 @@ _LEAST = 4096
 _ALIKE = 0.999
 """share of the values that may not be off by more than `_OFF`"""
 _OFF = 1 / 255
+_PLAIN = 0.01
+"""standard deviation of a picture that tells nothing"""
+_FEW = 20
+"""one value in so many, at least, has to be neither black nor white"""
 _BANDED = 0.5
 """share of the values with no more digits than bf16 has, from which the result shows steps"""
 
@@ -34,6 +41,7 @@ class Elsewhere:
         self.channels, self.scale, self.multiple_of = fn.channels, fn.scale, fn.multiple_of
         self.receptive_field, self.global_statistics = fn.receptive_field, fn.global_statistics
         self._bf16: bool | None = None if has_bf16(device) else False
+        self._settling = Lock()
 
     def __call__(self, y: Tensor) -> Tensor:
         return _run(self.fn, y.to(self.device), bf16=bool(self._bf16)).to(y.device)
@@ -49,7 +57,11 @@ class Elsewhere:
         if y.dtype == torch.float32 and y.shape[2] * y.shape[3] >= _LEAST:
             top, left = (max(0, side - _PIECE) // 2 for side in y.shape[2:])
             piece = y[:1, :, top : top + _PIECE, left : left + _PIECE]
-            self._bf16 = bf16_serves(self.fn, padded(self.fn, piece.to(self.device)))
+            with self._settling:
+                if self._bf16 is None:
+                    self._bf16 = _serves_as_far_as_memory_goes(
+                        self.fn, padded(self.fn, piece.to(self.device))
+                    )
 
     def move(self, device: torch.device) -> None:
         """Goes on on another device, with a copy: others may be using the network where it is."""
@@ -59,8 +71,17 @@ class Elsewhere:
         self._bf16 = None if has_bf16(device) else False
 
 
-def bf16_serves(fn: RestoreFn, y: Tensor) -> bool:
-    """Whether `fn` in bf16 gives what it gives in float32.
+def _serves_as_far_as_memory_goes(fn: RestoreFn, y: Tensor) -> bool | None:
+    try:
+        return bf16_serves(fn, y)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        return False
+
+
+def bf16_serves(fn: RestoreFn, y: Tensor) -> bool | None:
+    """Whether `fn` in bf16 gives what it gives in float32; None where `y` is too plain to tell.
 
     So it does where 99.9 % of the values are within 1/255 of each other and the result is not
     itself rounded to bf16, whose 128 steps from 0.5 to 1 would show in smooth skies as bands.
@@ -69,13 +90,18 @@ def bf16_serves(fn: RestoreFn, y: Tensor) -> bool:
         fn: the restorer.
         y: N×C×h×w that it takes, on its device.
     """
+    if float(y.std()) < _PLAIN:
+        return None
     fine, coarse = (_run(fn, y, bf16=bf16).clamp(0, 1) for bf16 in (False, True))
     alike = ((fine - coarse).abs() <= _OFF).float().mean()
     inner = coarse[(coarse > 0) & (coarse < 1)]
-    rounded = (inner == inner.bfloat16()).float().mean()
-    return bool(alike >= _ALIKE and not rounded > _BANDED)  # no value inside: nothing to band
+    if alike < _ALIKE:
+        return False
+    if inner.numel() < coarse.numel() // _FEW:
+        return None
+    return bool((inner == inner.bfloat16()).float().mean() <= _BANDED)
 
 
 def _run(fn: RestoreFn, y: Tensor, *, bf16: bool) -> Tensor:
-    with torch.autocast(y.device.type, torch.bfloat16, enabled=bf16):
+    with torch.autocast(y.device.type, torch.bfloat16) if bf16 else nullcontext():
         return restore_padded(fn, y)

@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import local
 
 import torch
 
@@ -20,7 +21,7 @@ from physgan.images.picture import Picture
 from physgan.images.strips import Strips
 from physgan.restore.ahead import ahead
 from physgan.restore.file import open_file, restore_opened, write_file
-from physgan.restore.memory import device_of
+from physgan.restore.memory import device_of, pixels_at_once, surely_fits
 from physgan.restore.page import SMALL
 from physgan.restore.pages import padded_size, restore_pages
 from physgan.restore.plan import Job
@@ -29,8 +30,8 @@ from physgan.types import RestoreFn
 
 _WAITING = 1 << 22
 """pixels of pictures that may wait to be restored, and of results that may wait to be written"""
-_TOGETHER = 1 << 21
-"""pixels of small pictures that may wait for others of their size"""
+_PATIENCE = 500
+"""pictures that go past one that waits for others of its size"""
 
 
 @dataclass(frozen=True)
@@ -73,30 +74,34 @@ def restore_files(
     targets: set[Path] = set()
 
     def opened(job: Job) -> _Work:
-        work = _Work(job)
+        work = _Work(job, overwrite=overwrite)
         with work.step():
-            there = job.target in targets or job.target.exists()
+            there = job.target in targets or _exists(job.target)
             if there and skip_existing:
                 return work
             if there and (job.target in targets or not overwrite):
                 raise _taken(job.target)
-            targets.add(job.target)
             work.picture = open_file(fn, job.source)
+            targets.add(job.target)
         return work
 
     def restore(group: Sequence[_Work], told: Progress = untold) -> Future[None]:
         with _answering(group):
             _restore(fn, group, strength, tile, told)
-        return writing.submit(_write, group)
+        if before := getattr(own, "written", None):
+            wait([before])  # results do not pile up where writing takes longer
+        own.written = writing.submit(_write, group)
+        written: Future[None] = own.written
+        return written
 
-    progress = rising(progress)
+    progress, own = rising(progress), local()
     given: deque[_Work] = deque()  # to be told of, in order
     running: set[Future[Future[None]]] = set()
     ended = 0
     with (
         ThreadPoolExecutor(1, "writing") as writing,
         _one_core_each(fn) as (restoring, cores),
-        ahead(opened, jobs, weight=_pixels, room=_WAITING) as works,
+        ahead(opened, jobs, weight=_weight, room=_WAITING) as works,
     ):
         for group in _groups(fn, _noted(works, given), apart=len(jobs) == 1):
             if _is_large(group[0]) or len(jobs) == 1:
@@ -122,8 +127,8 @@ def restore_files(
 class _Work:
     """A job under way: its picture, then the restored one, then nothing, and what went wrong."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
+    def __init__(self, job: Job, *, overwrite: bool) -> None:
+        self.job, self._overwrite = job, overwrite
         self.picture: Picture | Strips | None = None
         self.outcome: Future[Outcome] = Future()
         self._status, self._seconds = "skipped", 0.0
@@ -139,6 +144,11 @@ class _Work:
             self.picture, self._status, self._error = None, "failed", error
         self._seconds += time.monotonic() - began
 
+    def require_target(self) -> None:
+        """Raises ImageError if the target has come to be there since this job was begun."""
+        if not self._overwrite and _exists(self.job.target):
+            raise _taken(self.job.target)
+
     def restored(self, picture: Picture | None, seconds: float = 0.0) -> None:
         """Takes the result, or None where it is written already."""
         self.picture, self._status = picture, "restored"
@@ -148,9 +158,11 @@ class _Work:
         """Writes the result, where there is one left to write, and tells how all went."""
         if isinstance(self.picture, Picture):
             with self.step():
+                self.require_target()
                 write_file(self.job.target, self.picture)
             self.picture = None
-        return Outcome(self.job.source, self.job.target, self._status, self._seconds, self._error)
+        seconds = 0.0 if self._status == "skipped" else self._seconds
+        return Outcome(self.job.source, self.job.target, self._status, seconds, self._error)
 
 
 @contextmanager
@@ -162,6 +174,8 @@ def _answering(group: Sequence[_Work]) -> Iterator[None]:
         for work in group:
             if not work.outcome.done():
                 work.outcome.set_exception(error)
+        if not isinstance(error, Exception):  # somebody wants the whole run to end
+            raise
 
 
 def _write(group: Sequence[_Work]) -> None:
@@ -178,11 +192,15 @@ def _one_core_each(fn: RestoreFn) -> Iterator[tuple[ThreadPoolExecutor, int]]:
         with ThreadPoolExecutor(1, "restoring") as pool:
             yield pool, 1
         return
-    cores = torch.get_num_threads()
-    # How many cores work on an operation is a thread's own, but for what MKL keeps of it.
-    with ThreadPoolExecutor(cores, "restoring", torch.set_num_threads, (1,)) as pool:
-        yield pool, cores
-    torch.set_num_threads(cores)
+    threads = cores = torch.get_num_threads()
+    if not surely_fits(fn, cores * SMALL):
+        cores = max(1, min(cores, pixels_at_once(fn) // SMALL))
+    # How many cores work on an operation is a thread's own, and the default of those to come.
+    try:
+        with ThreadPoolExecutor(cores, "restoring", torch.set_num_threads, (1,)) as pool:
+            yield pool, cores
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _noted(works: Iterable[_Work], given: deque[_Work]) -> Iterator[_Work]:
@@ -195,8 +213,8 @@ def _noted(works: Iterable[_Work], given: deque[_Work]) -> Iterator[_Work]:
 def _groups(fn: RestoreFn, works: Iterable[_Work], *, apart: bool) -> Iterator[list[_Work]]:
     """Small pictures that make a batch together, as soon as there is one; others by themselves."""
     bins: dict[tuple[int, ...], list[_Work]] = {}
-    for work in works:
-        pixels = _pixels(work)
+    begun: dict[tuple[int, ...], int] = {}
+    for number, work in enumerate(works):
         if (
             apart
             or _is_large(work)
@@ -206,12 +224,14 @@ def _groups(fn: RestoreFn, works: Iterable[_Work], *, apart: bool) -> Iterator[l
             yield [work]
             continue
         size = padded_size(fn, work.picture.pages[0])
-        group = bins.setdefault(size, [])
-        group.append(work)
-        if (len(group) + 1) * pixels > SMALL:
+        if size not in bins:
+            bins[size], begun[size] = [], number
+        bins[size].append(work)
+        oldest = next(iter(bins))
+        if (len(bins[size]) + 1) * size[1] * size[2] > SMALL:
             yield bins.pop(size)
-        elif sum(_pixels(work) for group in bins.values() for work in group) > _TOGETHER:
-            yield bins.pop(next(iter(bins)))  # in which the oldest one waits
+        elif number - begun[oldest] >= _PATIENCE:
+            yield bins.pop(oldest)
     yield from bins.values()
 
 
@@ -236,6 +256,8 @@ def _restore(
     (work,) = group
     if work.picture is not None:
         with work.step():
+            if isinstance(work.picture, Strips):  # written while it is restored
+                work.require_target()
             result = restore_opened(
                 fn,
                 work.picture,
@@ -249,13 +271,28 @@ def _restore(
 
 def _pixels(work: _Work) -> int:
     """Of a picture that is in memory."""
-    if not isinstance(work.picture, Picture):
+    picture = work.picture  # which another thread may write and forget
+    if not isinstance(picture, Picture):
         return 0
-    return sum(page.colour[0].numel() for page in work.picture.pages)
+    return sum(page.colour[0].numel() for page in picture.pages)
+
+
+def _weight(work: _Work) -> int:
+    """Of what was read ahead; of files that are read in strips, one at a time is open."""
+    return _WAITING if isinstance(work.picture, Strips) else _pixels(work)
 
 
 def _is_large(work: _Work) -> bool:
     return isinstance(work.picture, Strips) or _pixels(work) > SMALL
+
+
+def _exists(target: Path) -> bool:
+    try:
+        return target.exists()
+    except OSError as error:
+        raise ImageError(
+            f"result '{target}'", expected="a folder that may be looked into", got=str(error)
+        ) from None
 
 
 def _taken(target: Path) -> ImageError:

@@ -100,11 +100,14 @@ def _in_its_channels(fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Pro
 
 def _run(fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Progress) -> Tensor:
     """Restores in one piece or in tiles, as memory allows, and in smaller ones where it did not."""
-    if isinstance(fn, Elsewhere):
-        fn.settle(y)
-    sides = _sides(fn, y) if tile is None or fn.receptive_field is None else tile
+    choose, sides = tile is None or fn.receptive_field is None, tile
     while True:
         try:
+            if choose:
+                choose, sides = False, None
+                sides = _sides(fn, y)
+            if isinstance(fn, Elsewhere):
+                fn.settle(y)
             if sides is None:
                 x_hat = restore_whole(fn, y)
                 progress(1.0)

@@ -91,3 +91,9 @@ def test_an_output_that_is_a_file(ground: Path, capsys: pytest.CaptureFixture[st
 def test_an_unknown_task(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert restore(ground, "--task", "deblur-tekst", weights=False) in (1, 2)
     assert "deblur-tekst" in capsys.readouterr().err
+
+
+def test_no_pictures_is_wrong_usage(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["restore", "--weights", str(ground / "w.safetensors"), "--output", str(ground / "out")]
+    assert main(argv) == 2
+    assert "expected files or folders, got none" in capsys.readouterr().err

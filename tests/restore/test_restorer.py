@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from physgan.errors import WeightsError
+from physgan.errors import ImageError, WeightsError
 from physgan.images.picture import read_picture
 from physgan.restore.restorer import Restorer
 from physgan.restore.whole import restore_whole
@@ -34,6 +34,13 @@ def test_grey_and_files(tmp_path: Path) -> None:
     write_picture(tmp_path / "in.png", torch.rand(1, 12, 10))
     restorer.restore_file(tmp_path / "in.png", str(tmp_path / "out.png"))
     assert read_picture(tmp_path / "out.png").pages[0].colour.shape == (1, 12, 10)
+    before = (tmp_path / "in.png").read_bytes()
+    for target in ("in.png", "out.png"):
+        with pytest.raises(ImageError, match="overwrite=True"):
+            restorer.restore_file(tmp_path / "in.png", tmp_path / target)
+    assert (tmp_path / "in.png").read_bytes() == before
+    restorer.restore_file(tmp_path / "in.png", tmp_path / "in.png", overwrite=True)
+    assert (tmp_path / "in.png").read_bytes() != before
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
     from physgan.errors import UsageError
 
+    if not arguments.paths:
+        raise UsageError("pictures to restore", expected="files or folders", got="none")
     if not 0 <= arguments.strength <= 1:
         raise UsageError("--strength", expected="0 to 1", got=f"{arguments.strength:g}")
     if arguments.tile != "auto" and not (arguments.tile.isdecimal() and int(arguments.tile) > 0):

@@ -86,6 +86,13 @@ def write_file(target: Path, picture: Picture) -> None:
     write_picture(target, picture)
 
 
+def taken(target: Path, *, remedy: str) -> ImageError:
+    """What to say where a result would replace a file that nobody wanted replaced."""
+    return ImageError(
+        f"result '{target}'", expected="no file of that name", got="one", remedy=remedy
+    )
+
+
 def _make_folder(target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

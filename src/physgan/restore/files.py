@@ -20,7 +20,7 @@ from physgan.errors import ImageError, PhysganError
 from physgan.images.picture import Picture
 from physgan.images.strips import Strips
 from physgan.restore.ahead import ahead
-from physgan.restore.file import open_file, restore_opened, write_file
+from physgan.restore.file import open_file, restore_opened, taken, write_file
 from physgan.restore.memory import device_of, pixels_at_once, surely_fits
 from physgan.restore.page import SMALL
 from physgan.restore.pages import padded_size, restore_pages
@@ -32,6 +32,8 @@ _WAITING = 1 << 22
 """pixels of pictures that may wait to be restored, and of results that may wait to be written"""
 _PATIENCE = 500
 """pictures that go past one that waits for others of its size"""
+
+_REMEDY = "Replace it with --overwrite, leave it with --skip-existing."
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def restore_files(
             if there and skip_existing:
                 return work
             if there and (job.target in targets or not overwrite):
-                raise _taken(job.target)
+                raise taken(job.target, remedy=_REMEDY)
             work.picture = open_file(fn, job.source)
             targets.add(job.target)
         return work
@@ -147,7 +149,7 @@ class _Work:
     def require_target(self) -> None:
         """Raises ImageError if the target has come to be there since this job was begun."""
         if not self._overwrite and _exists(self.job.target):
-            raise _taken(self.job.target)
+            raise taken(self.job.target, remedy=_REMEDY)
 
     def restored(self, picture: Picture | None, seconds: float = 0.0) -> None:
         """Takes the result, or None where it is written already."""
@@ -293,12 +295,3 @@ def _exists(target: Path) -> bool:
         raise ImageError(
             f"result '{target}'", expected="a folder that may be looked into", got=str(error)
         ) from None
-
-
-def _taken(target: Path) -> ImageError:
-    return ImageError(
-        f"result '{target}'",
-        expected="no file of that name",
-        got="one",
-        remedy="Replace it with --overwrite, leave it with --skip-existing.",
-    )

@@ -10,7 +10,7 @@ from torch import Tensor
 from physgan.errors import WeightsError
 from physgan.networks import channels_last
 from physgan.restore.device import Elsewhere
-from physgan.restore.file import restore_file
+from physgan.restore.file import restore_file, taken
 from physgan.restore.page import restore_images
 from physgan.types import RestoreFn
 from physgan.weights.catalogue import find_weights
@@ -68,14 +68,28 @@ class Restorer:
         return restore_images(self.fn, y, strength=strength)
 
     def restore_file(
-        self, source: str | Path, target: str | Path, *, strength: float = 1.0
+        self,
+        source: str | Path,
+        target: str | Path,
+        *,
+        strength: float = 1.0,
+        overwrite: bool = False,
     ) -> None:
         """Restores a picture file with all of its pages and metadata.
 
+        Args:
+            source: a picture file.
+            target: the file that it shall become; its ending chooses the kind.
+            strength: as for tensors.
+            overwrite: replaces a target that is there, the source itself too.
+
         Raises:
-            ImageError: the source cannot be read or the target cannot be written.
+            ImageError: the source cannot be read, or the target is there or cannot be written.
         """
-        restore_file(self.fn, Path(source), Path(target), strength=strength)
+        target = Path(target)
+        if target.exists() and not overwrite:
+            raise taken(target, remedy="Replace it with overwrite=True.")
+        restore_file(self.fn, Path(source), target, strength=strength)
 
     def __repr__(self) -> str:
         name = self.info.architecture if self.info is not None else "no header"

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-import torch
+from PIL import Image, ImageDraw
 from torch import Generator, Tensor
 
 from physgan.cli import main as physgan
 from physgan.data.synthesis import synthesise
+from physgan.data.text.fonts import font
 from physgan.data.text.known import render_known_page
 from physgan.errors import UsageError
 from physgan.evaluation.reading import read_text, require_tesseract
@@ -31,7 +33,8 @@ from physgan.recipes.build import build_degradation
 from physgan.recipes.load import load_recipe
 
 TASK = "deblur-text"
-SIDE = 256
+SIDE, GAP = 256, 12
+TITLES = ("observed", "restored", "original")
 # Blur as a share of the strongest that training met; seeds of page and blur. The last is harder
 # than the weights of today can mend, and says so.
 PAGES = {"note": (0.3, "demo/4", 4), "letter": (0.3, "demo/3", 3), "smear": (0.35, "demo/6", 6)}
@@ -75,6 +78,20 @@ def reading(folder: Path, name: str, text: str) -> str:
     return f"{before:.0%} -> {after:.0%}"
 
 
+def sheet(rows: Sequence[Sequence[Tensor]]) -> Image.Image:
+    """Pictures 3×H×W in [0, 1] beside each other under their titles, row by row."""
+    step = SIDE + GAP
+    whole = Image.new("RGB", (len(TITLES) * step + GAP, len(rows) * step + 4 * GAP), "white")
+    draw = ImageDraw.Draw(whole)
+    for column, title in enumerate(TITLES):
+        at = GAP + column * step + SIDE // 2, 2 * GAP
+        draw.text(at, title, fill="black", font=font("LiberationSans-Bold", 18), anchor="mm")
+        for row, pictures in enumerate(rows):
+            pixels = to_levels(pictures[column]).permute(1, 2, 0).numpy()
+            whole.paste(Image.fromarray(pixels), (GAP + column * step, 4 * GAP + row * step))
+    return whole
+
+
 def main() -> int:
     folder = Path("demo")
     texts = {name: draw(name, folder) for name in PAGES}
@@ -92,9 +109,9 @@ def main() -> int:
         before, after = (scores(image, x, protocol("rgb"))["psnr"] for image in (y, x_hat))
         wrong = reading(folder, name, text)
         print(f"{name:8} {before:9.2f} dB {after:6.2f} dB   {wrong}", flush=True)
-        rows.append(torch.cat([y, x_hat, x], dim=-1)[0])
-    save(folder / "comparison.png", torch.cat(rows, dim=-2))
-    print(f"{folder / 'comparison.png'}: observed, restored, original.")
+        rows.append((y[0], x_hat[0], x[0]))
+    sheet(rows).save(folder / "comparison.png")
+    print(f"{folder / 'comparison.png'}: {', '.join(TITLES)}.")
     return 0
 
 

@@ -22,6 +22,8 @@ from physgan.images.read import list_images, read_8bit
 
 _TURNS = 60
 """of fitting one unknown while the other is held"""
+_ENOUGH = 1 << 14
+"""pixels that tell the airlight"""
 _SMOOTH = 9
 """pixels to a side of the squares over which transmission is taken to be one"""
 _LEAST = 0.02
@@ -42,19 +44,26 @@ def transmission_of(hazy: Tensor, clear: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Transmission 1×H×W in (0, 1], and the airlight, C values in [0, 1].
     """
-    x, moved = clear.double(), (hazy - clear).double()
-    # To begin with: the haze's own colour shows where it is thickest.
-    thick = hazy.double().flatten(1).mean(0).topk(max(1, hazy[0].numel() // 100)).indices
-    airlight = hazy.double().flatten(1)[:, thick].mean(1)
-    for _ in range(_TURNS):
-        way = airlight[:, None, None] - x
-        share = ((moved * way).sum(0) / way.square().sum(0).clamp(min=1e-6)).clamp(0, 1)
-        weight = share.square().sum().clamp(min=1e-9)
-        airlight = ((share * (moved + share * x)).sum((1, 2)) / weight).clamp(0, 1)
-    way = airlight[:, None, None] - x
+    airlight = _airlight(hazy, clear)
+    way, moved = airlight[:, None, None] - clear, hazy - clear
     along, length = (_around(t) for t in ((moved * way).sum(0), way.square().sum(0)))
     share = (along / length.clamp(min=1e-6)).clamp(0, 1 - _LEAST)
     return (1 - share).float(), airlight.float()
+
+
+def _airlight(hazy: Tensor, clear: Tensor) -> Tensor:
+    step = max(1, int((hazy[0].numel() / _ENOUGH) ** 0.5))
+    y, x = (t[:, ::step, ::step].double().flatten(1) for t in (hazy, clear))
+    moved = y - x
+    # To begin with: the haze's own colour shows where it is thickest.
+    thick = y.mean(0).topk(max(1, y.shape[1] // 100)).indices
+    airlight = y[:, thick].mean(1)
+    for _ in range(_TURNS):
+        way = airlight[:, None] - x
+        share = ((moved * way).sum(0) / way.square().sum(0).clamp(min=1e-6)).clamp(0, 1)
+        weight = share.square().sum().clamp(min=1e-9)
+        airlight = ((share * (moved + share * x)).sum(1) / weight).clamp(0, 1)
+    return airlight.float()
 
 
 def _around(values: Tensor) -> Tensor:

@@ -237,7 +237,7 @@ def test_ending_early_finishes_what_was_restored(folder: tuple[Path, list[str]])
     jobs, _ = plan([place / "in"], place / "out")
     outcomes = restore_files(Inverts(), jobs)
     assert next(outcomes).status == "restored"
-    outcomes.close()  # type: ignore[attr-defined]
+    outcomes.close()
     for path in (place / "out").iterdir():
         read_picture(path)  # whole
     assert not [path for path in (place / "out").iterdir() if path.name.startswith(".")]
@@ -320,19 +320,23 @@ def test_the_second_job_for_a_target_takes_over_from_a_damaged_one(tmp_path: Pat
     assert [o.status for o in restore_files(Inverts(), both)] == ["failed", "restored"]
 
 
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that are opened from now on."""
+    opened: list[Path] = []
+
+    def counted(fn: Any, source: Path) -> Any:
+        opened.append(source)
+        return file.open_file(fn, source)
+
+    monkeypatch.setattr(files, "open_file", counted)
+    return opened
+
+
 def test_large_files_are_not_opened_far_ahead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file, "STREAMED", 0)
-    opened: list[Path] = []
-    ended: list[int] = []
-    open_file = file.open_file
-
-    def counted(fn: Any, source: Path) -> Any:
-        opened.append(source)
-        return open_file(fn, source)
-
-    monkeypatch.setattr(files, "open_file", counted)
+    opened, ended = counting(monkeypatch), list[int]()
     for outcome in restore_files(Inverts(), small(tmp_path, 12)):
         ended.append(len(opened))
         assert outcome.status == "restored"
@@ -346,14 +350,7 @@ def test_one_that_waits_for_others_of_its_size_does_not_wait_for_ever(
     monkeypatch.setattr(files, "_WAITING", 4000)
     jobs = small(tmp_path, 40)
     write_picture(jobs[0].source, torch.rand(3, 50, 50))
-    opened: list[Path] = []
-    open_file = file.open_file
-
-    def counted(fn: Any, source: Path) -> Any:
-        opened.append(source)
-        return open_file(fn, source)
-
-    monkeypatch.setattr(files, "open_file", counted)
+    opened = counting(monkeypatch)
     outcomes = restore_files(Inverts(), jobs)
     assert next(outcomes).source == jobs[0].source
     assert len(opened) < 40
@@ -382,7 +379,7 @@ def test_threads_are_as_many_afterwards(how: str, tmp_path: Path) -> None:
                 list(outcomes)
         elif how == "closed":
             next(outcomes)
-            outcomes.close()  # type: ignore[attr-defined]
+            outcomes.close()
         else:
             list(outcomes)
         assert count() == torch.get_num_threads() == 2

@@ -48,7 +48,7 @@ def transmission_of(hazy: Tensor, clear: Tensor) -> tuple[Tensor, Tensor]:
     way, moved = airlight[:, None, None] - clear, hazy - clear
     along, length = (_around(t) for t in ((moved * way).sum(0), way.square().sum(0)))
     share = (along / length.clamp(min=1e-6)).clamp(0, 1 - _LEAST)
-    return (1 - share).float(), airlight.float()
+    return 1 - share, airlight
 
 
 def _airlight(hazy: Tensor, clear: Tensor) -> Tensor:
@@ -63,14 +63,14 @@ def _airlight(hazy: Tensor, clear: Tensor) -> Tensor:
         share = ((moved * way).sum(0) / way.square().sum(0).clamp(min=1e-6)).clamp(0, 1)
         weight = share.square().sum().clamp(min=1e-9)
         airlight = ((share * (moved + share * x)).sum(1) / weight).clamp(0, 1)
-    return airlight.float()
+    return airlight.to(clear.dtype)
 
 
 def _around(values: Tensor) -> Tensor:
     """Means over squares, 1×H×W."""
     border = _SMOOTH // 2
-    mirrored = F.pad(values[None, None], (border,) * 4, mode="replicate")
-    return F.avg_pool2d(mirrored, _SMOOTH, 1)[0]
+    wider = F.pad(values[None, None], (border,) * 4, mode="replicate")
+    return F.avg_pool2d(wider, _SMOOTH, 1)[0]
 
 
 def hazed_pairs(hazy: Path, clear: Path, *, channels: int = 3) -> DepthFiles:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -58,7 +58,7 @@ def restore_files(
     skip_existing: bool = False,
     overwrite: bool = False,
     progress: Progress = untold,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Restores pictures and tells what became of each.
 
     Args:
@@ -71,7 +71,7 @@ def restore_files(
         progress: told now and then what share of all jobs is restored.
 
     Yields:
-        One outcome for each job, in order.
+        One outcome for each job, in order. Closed early, it ends with the pictures at hand.
     """
     targets: set[Path] = set()
 
@@ -105,7 +105,7 @@ def restore_files(
         _one_core_each(fn) as (restoring, cores),
         ahead(opened, jobs, weight=_weight, room=_WAITING) as works,
     ):
-        for group in _groups(fn, _noted(works, given), apart=len(jobs) == 1):
+        for group in _groups(fn, _noted(works, given)):
             if _is_large(group[0]) or len(jobs) == 1:
                 wait(running)  # all cores, and memory, are this one's
                 done = (ended + sum(work.outcome.done() for work in given)) / len(jobs)
@@ -212,17 +212,12 @@ def _noted(works: Iterable[_Work], given: deque[_Work]) -> Iterator[_Work]:
         yield work
 
 
-def _groups(fn: RestoreFn, works: Iterable[_Work], *, apart: bool) -> Iterator[list[_Work]]:
+def _groups(fn: RestoreFn, works: Iterable[_Work]) -> Iterator[list[_Work]]:
     """Small pictures that make a batch together, as soon as there is one; others by themselves."""
     bins: dict[tuple[int, ...], list[_Work]] = {}
     begun: dict[tuple[int, ...], int] = {}
     for number, work in enumerate(works):
-        if (
-            apart
-            or _is_large(work)
-            or not isinstance(work.picture, Picture)
-            or len(work.picture.pages) > 1
-        ):
+        if _is_large(work) or not isinstance(work.picture, Picture) or len(work.picture.pages) > 1:
             yield [work]
             continue
         size = padded_size(fn, work.picture.pages[0])

@@ -1,0 +1,262 @@
+"""The check sets of the six tasks, and shipped weights measured on all of them.
+
+    python -m benchmarks.checks DATA [--task TASK ...] [--output FILE.json]
+
+DATA holds text_pairs, face_val, natural_val, levin09, haze_val_pairs, rain100L_pairs,
+rain100H_pairs and Set14 as docs/weights.md lists them; a set that is absent is named and left out.
+Blurred faces and photographs are drawn by camera shake of 9 to 25 px and noise of 0, 1, 5 and 10 %,
+the same for everybody: seed 20201. Told are PSNR and SSIM before and after, what becomes of
+pictures that nothing is wrong with, and the checkerboard in what was changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from physgan.data.pairs import Pair, drawn_pairs, list_pairs, read_pair
+from physgan.data.sets import Levin
+from physgan.evaluation.reading import text_error
+from physgan.evaluation.run import evaluate_pair, summarise
+from physgan.files import write_text
+from physgan.images.read import list_images, read_8bit
+from physgan.metrics.checkerboard import stride_peak
+from physgan.metrics.protocol import protocol, scores
+from physgan.recipes.build import build_degradation
+from physgan.recipes.load import load_recipe
+from physgan.restore.restorer import Restorer
+from physgan.weights.catalogue import SHIPPED
+from physgan.weights.file import JSON
+
+SEED = 20201
+"""of every drawn pair"""
+NOISE = (0.0, 0.01, 0.05, 0.1)
+STRIDES = (2, 4, 8)
+"""of the default network"""
+
+
+@dataclass(frozen=True)
+class CheckSet:
+    """Pairs that no training saw.
+
+    Args:
+        name: with its source.
+        folder: without which it is left out.
+        pairs: reads or draws them, one after the other, in an order of its own.
+        protocols: that numbers are given under.
+        text: whether text is read, too.
+    """
+
+    name: str
+    folder: Path
+    pairs: Callable[[], Iterator[Pair]]
+    protocols: tuple[str, ...] = ("rgb",)
+    text: bool = False
+
+
+def check_sets(task: str, data: Path) -> list[CheckSet]:
+    """The sets that a task is measured on, whether they are there or not."""
+    if task == "deblur-text":
+        folder = data / "text_pairs"
+        found = partial(_files, folder / "blurred", folder / "sharp")
+        name = "text_pairs (Hradiš et al., half of the test set)"
+        return [CheckSet(name, folder, found, ("rgb", "y-shift"), text=True)]
+    if task == "deblur-face":
+        return _blurred("face_val (CelebA)", data / "face_val", task)
+    if task == "deblur-natural":
+        folder = data / "levin09"
+        levin = CheckSet("levin09", folder, partial(_levin, folder), ("rgb-shift",))
+        return [*_blurred("natural_val (Kodak)", data / "natural_val", task), levin]
+    if task == "dehaze":
+        folder = data / "haze_val_pairs"
+        found = partial(_files, folder / "hazy", folder / "clear")
+        return [CheckSet("haze_val_pairs (NYU, Make3D)", folder, found)]
+    if task == "derain":
+        folders = [data / f"rain100{level}_pairs" for level in "LH"]
+        return [
+            CheckSet(f.name.removesuffix("_pairs"), f, partial(_files, f / "rainy", f / "clean"))
+            for f in folders
+        ]
+    if task == "sr4":
+        return [CheckSet("Set14", data / "Set14", partial(_small, data / "Set14"), ("y",))]
+    return []
+
+
+def clean_files(task: str, data: Path) -> list[Path]:
+    """Pictures of a task's check sets that nothing is wrong with."""
+    folders = {
+        "deblur-text": ["text_pairs/sharp"],
+        "deblur-face": ["face_val"],
+        "deblur-natural": ["natural_val"],
+        "dehaze": ["haze_val_pairs/clear"],
+        "derain": ["rain100L_pairs/clean", "rain100H_pairs/clean"],
+    }.get(task, [])
+    return [p for f in folders if (data / f).is_dir() for p in list_images(data / f)]
+
+
+def measure(
+    restorer: Restorer, task: str, data: Path, *, twin: Restorer | None = None
+) -> list[JSON]:
+    """A row for each set and protocol, and one for what is clean.
+
+    Args:
+        restorer: whose numbers they are.
+        task: whose check sets are taken.
+        data: the folder that holds them.
+        twin: trained alike but without physics; rows then tell its PSNR, by how much it is
+            surpassed, and the half-width of a 95 % interval of that over the images.
+    """
+    rows: list[JSON] = []
+    for each in check_sets(task, data):
+        if not each.folder.is_dir():
+            print(f"left out: {each.name}, no '{each.folder}'", file=sys.stderr)
+            continue
+        rows += _on_pairs(restorer, each, twin)
+    if paths := clean_files(task, data):
+        rows.append(_on_clean(restorer, paths))
+    return rows
+
+
+def _on_pairs(restorer: Restorer, each: CheckSet, twin: Restorer | None) -> list[JSON]:
+    hows = {name: protocol(name, scale=restorer.fn.scale) for name in each.protocols}
+    records: dict[str, list[dict[str, Any]]] = {name: [] for name in hows}
+    gains: dict[str, list[float]] = {name: [] for name in hows}
+    changes: list[Tensor] = []
+    for pair in each.pairs():
+        for number, (name, how) in enumerate(hows.items()):
+            # How a text is read depends on no protocol.
+            read = text_error if each.text and number == 0 else None
+            records[name].append(evaluate_pair(restorer.fn, pair, how, text_error=read))
+            if twin is not None:
+                other = evaluate_pair(twin.fn, pair, how)["psnr"]
+                gains[name].append(records[name][-1]["psnr"] - other)
+        changes.append(restorer(pair.y) - pair.x)
+    peak = max(stride_peak(changes, stride=stride) for stride in STRIDES)
+    rows: list[JSON] = []
+    for name, how in hows.items():
+        summary = summarise(records[name], how)
+        told = ("n", "input_psnr", "psnr", "input_ssim", "ssim", "worst_gain")
+        told += ("input_text_error", "text_error", "clean_text_error")
+        row: dict[str, JSON] = {"set": each.name, "protocol": name}
+        row |= {k: round(summary[k], 4) for k in told if k in summary}
+        row["checkerboard"] = round(peak, 2)
+        if gains[name]:
+            mean, spread = statistics.mean(gains[name]), statistics.stdev(gains[name])
+            row["psnr_without_physics"] = round(summary["psnr"] - mean, 4)
+            row["physics_gain"] = round(mean, 4)
+            row["interval"] = round(1.96 * spread / len(gains[name]) ** 0.5, 4)
+        rows.append(row)
+    return rows
+
+
+def _on_clean(restorer: Restorer, paths: Sequence[Path]) -> JSON:
+    how = protocol("rgb")
+    psnrs, moves = [], []
+    for path in paths:
+        x = read_8bit(path, channels=restorer.fn.channels)[None].float() / 255
+        x_hat = restorer(x)
+        psnrs.append(scores(x_hat, x, how)["psnr"])
+        moves.append(255 * float((x_hat - x).mean((2, 3)).abs().max()))
+    return {
+        "set": "their clean pictures, with nothing wrong",
+        "protocol": "rgb",
+        "n": len(psnrs),
+        "psnr": round(statistics.mean(psnrs), 4),
+        "worst_psnr": round(min(psnrs), 4),
+        "colour_moves_by": round(statistics.mean(moves), 2),
+        "worst_colour_move": round(max(moves), 2),
+    }
+
+
+def _files(degraded: Path, clean: Path) -> Iterator[Pair]:
+    for name, y, x in list_pairs(degraded, clean):
+        yield read_pair(name, y, x)
+
+
+def _blurred(name: str, folder: Path, task: str) -> list[CheckSet]:
+    """A set for each level of noise; the shakes are the same in all."""
+    return [
+        CheckSet(f"{name}, noise {sigma:.0%}", folder, partial(_drawn, folder, task, sigma))
+        for sigma in NOISE
+    ]
+
+
+def _drawn(folder: Path, task: str, sigma: float) -> Iterator[Pair]:
+    shake = {"name": "shake", "arguments": {"size": [9, 25]}}
+    noise = {"name": "noise", "arguments": {"sigma": [sigma, sigma]}}
+    sensor = [noise, "clip", {"name": "round", "arguments": {"bits": 8}}]
+    changed = [
+        f"--physics.stages.blur.sampler={json.dumps(shake)}",
+        f"--physics.sensor={json.dumps(sensor)}",
+    ]
+    degradation = build_degradation(load_recipe(task, changed).physics)
+    for number, path in enumerate(list_images(folder)):
+        picture = (path.stem, read_8bit(path), {})
+        yield from drawn_pairs([picture], degradation, seed=SEED + number)
+
+
+def _small(folder: Path) -> Iterator[Pair]:
+    """Pictures a quarter as large, cut so that all of it counts."""
+    degradation = build_degradation(load_recipe("sr4").physics)
+    for path in list_images(folder):
+        x = read_8bit(path)
+        h, w = (side - side % 4 for side in x.shape[1:])
+        yield from drawn_pairs([(path.stem, x[:, :h, :w], {})], degradation, seed=SEED)
+
+
+def _levin(folder: Path) -> Iterator[Pair]:
+    levin = Levin(folder)
+    for index in range(len(levin)):
+        pair = levin.read(index)
+        y, x = (image.expand(-1, 3, -1, -1) for image in (pair.y, pair.x))
+        yield Pair(pair.name, y, x)
+
+
+def table(rows: Sequence[JSON]) -> str:
+    """Rows as a table in Markdown, of the numbers that a reader asks for first."""
+    lines = [
+        "| set | protocol | n | PSNR before | after | SSIM before | after | worst picture |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        assert isinstance(row, dict)
+        if "input_psnr" in row:
+            cells = (
+                f"{row['input_psnr']:.2f} dB",
+                f"{row['psnr']:.2f} dB",
+                f"{row['input_ssim']:.3f}",
+                f"{row['ssim']:.3f}",
+                f"{row['worst_gain']:+.2f} dB",
+            )
+        else:
+            cells = ("", f"{row['psnr']:.2f} dB", "", "", f"{row['worst_psnr']:.2f} dB")
+        first = (row["set"], f"`{row['protocol']}`", row["n"])
+        lines.append("| " + " | ".join(str(cell) for cell in (*first, *cells)) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--task", action="append", default=[], choices=sorted(SHIPPED))
+    parser.add_argument("--output", type=Path, help="JSON file for the results")
+    options = parser.parse_args()
+    results: dict[str, list[JSON]] = {}
+    for task in options.task or sorted(SHIPPED):
+        results[task] = measure(Restorer.from_pretrained(task), task, options.data)
+        print(f"{task}\n\n{table(results[task])}\n", flush=True)
+    if options.output:
+        write_text(options.output, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

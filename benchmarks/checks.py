@@ -42,6 +42,29 @@ SEED = 20201
 NOISE = (0.0, 0.01, 0.05, 0.1)
 STRIDES = (2, 4, 8)
 """of the default network"""
+FLOORS = {
+    "deblur-text": [("text_pairs", "y-shift", "gain", 5.0)],
+    "deblur-face": [
+        ("face_val (CelebA), noise 0%", "rgb", "gain", 2.5),
+        ("face_val (CelebA), noise 1%", "rgb", "gain", 2.5),
+        ("face_val (CelebA), noise 5%", "rgb", "gain", 3.0),
+        ("face_val (CelebA), noise 10%", "rgb", "gain", 6.0),
+    ],
+    "deblur-natural": [
+        ("natural_val (Kodak), noise 0%", "rgb", "gain", 1.5),
+        ("natural_val (Kodak), noise 1%", "rgb", "gain", 1.5),
+        ("natural_val (Kodak), noise 5%", "rgb", "gain", 2.2),
+        ("natural_val (Kodak), noise 10%", "rgb", "gain", 5.0),
+        ("levin09", "rgb-shift", "gain", 0.0),
+    ],
+    "dehaze": [("haze_val_pairs", "rgb", "psnr", 21.0)],
+    "derain": [("rain100L", "rgb", "gain", 4.0), ("rain100H", "rgb", "gain", 8.0)],
+    "sr4": [("Set14", "y", "psnr", 27.2)],
+}
+"""What weights are to reach before they count as more than an experiment: the beginning of a set's
+name, the protocol, PSNR or its gain over the input, in dB."""
+LEAST_CLEAN, MOST_COLOUR, MOST_CHECKERBOARD = 32.0, 2.0, 2.0
+"""dB and 1/255, where nothing was wrong; times its neighbourhood's amplitude"""
 
 
 @dataclass(frozen=True)
@@ -124,6 +147,25 @@ def measure(
     if paths := clean_files(task, data):
         rows.append(_on_clean(restorer, paths))
     return rows
+
+
+def shortfalls(task: str, rows: Sequence[Any]) -> list[str]:
+    """Where measured weights are below what is asked of their task, in words; none where all is."""
+    told = []
+    for row in rows:
+        name = row["set"]
+        for beginning, how, kind, floor in FLOORS.get(task, ()):
+            if name.startswith(beginning) and row["protocol"] == how:
+                reached = row["psnr"] - (row["input_psnr"] if kind == "gain" else 0)
+                if reached < floor:
+                    told.append(f"{name}: {kind} {reached:.2f} dB, below {floor:g}")
+        if "worst_psnr" in row and row["psnr"] < LEAST_CLEAN:
+            told.append(f"{name}: {row['psnr']:.2f} dB, below {LEAST_CLEAN:g}")
+        if row.get("colour_moves_by", 0) >= MOST_COLOUR:
+            told.append(f"{name}: colour moves by {row['colour_moves_by']}/255")
+        if row.get("checkerboard", 0) > MOST_CHECKERBOARD:
+            told.append(f"{name}: checkerboard of {row['checkerboard']}")
+    return told
 
 
 def _on_pairs(restorer: Restorer, each: CheckSet, twin: Restorer | None) -> list[JSON]:
@@ -237,7 +279,7 @@ def table(rows: Sequence[JSON]) -> str:
                 f"{row['ssim']:.3f}",
                 f"{row['worst_gain']:+.2f} dB",
             )
-        else:
+        else:  # nothing was wrong with them, so there is no gain
             cells = ("", f"{row['psnr']:.2f} dB", "", "", f"{row['worst_psnr']:.2f} dB")
         first = (row["set"], f"`{row['protocol']}`", row["n"])
         lines.append("| " + " | ".join(str(cell) for cell in (*first, *cells)) + " |")

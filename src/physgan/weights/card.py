@@ -63,10 +63,10 @@ def card_of(path: Path, *, title: str) -> str:
 
 
 def _effort(info: WeightsInfo) -> dict[str, JSON]:
-    """Steps, hours, seed and machine of the training, as far as the header states them."""
+    """What is told of the training, as far as the header states it: what it misses comes first."""
     return {
         name.capitalize(): info.training[name]
-        for name in ("steps", "hours", "seed", "machine")
+        for name in ("experimental", "steps", "hours", "seed", "machine")
         if name in info.training
     }
 

@@ -102,6 +102,20 @@ def test_noise_draws_sigma_in_its_range() -> None:
     assert Noise().sigma == (0.0, 0.1)  # the paper's
 
 
+def test_quiet_images_can_be_drawn_more_often() -> None:
+    x = torch.rand(4000, 1, 1, 1)
+    sigma = Noise((0.02, 0.1), power=3).sample(x, generator=generator())["sigma"]
+    assert 0.02 <= sigma.min() < 0.0201
+    assert 0.0995 < sigma.max() <= 0.1
+    assert sigma.median() == pytest.approx(0.02 + 0.08 / 8, abs=0.001)
+
+
+@pytest.mark.parametrize("power", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_power_that_is_none_is_refused(power: float) -> None:
+    with pytest.raises(ThetaError, match="power of the noise"):
+        Noise(power=power)
+
+
 @pytest.mark.parametrize("bounds", [(-0.1, 0.1), (0.2, 0.1), (0.0, math.inf), (math.nan, 0.1)])
 def test_bad_sigma(bounds: tuple[float, float]) -> None:
     with pytest.raises(ThetaError, match="sigma of the noise, in units of the full range"):

@@ -42,6 +42,13 @@ def rows(text: str) -> list[list[str]]:
     ]
 
 
+def test_what_falls_short_says_so() -> None:
+    short = dataclasses.replace(INFO, training={**INFO.training, "experimental": "too little"})
+    told = card(short, title="deblur", parameters=1, size=1)
+    assert ["Experimental", "too little"] in rows(told)
+    assert "Experimental" not in card(INFO, title="deblur", parameters=1, size=1)
+
+
 def test_states_what_the_header_states() -> None:
     text = card(INFO, title="deblur-text", parameters=11_378_179, size=22_800_000)
     assert text.startswith("# deblur-text\n")

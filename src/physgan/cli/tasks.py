@@ -49,6 +49,8 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             continue
         print(f"{name}  {_described(info)}")
         print(f"    {path.stat().st_size / 1e6:.1f} MB, licence: {info.licence}")
+        if "experimental" in info.training:
+            print("    experimental: falls short of what is asked of this task (see its card)")
         for line in _numbers(info):
             print(f"    {line}")
     return 1 if failed else 0
@@ -79,7 +81,9 @@ def _numbers(info: WeightsInfo) -> list[str]:
         if not isinstance(row, dict) or "psnr" not in row:
             continue
         line = f"{row.get('set', '')}, {row.get('protocol', '')}: "
-        line += f"{row['input_psnr']:.2f} -> {row['psnr']:.2f} dB"
+        # Pictures that nothing is wrong with have no PSNR before.
+        before = f"{row['input_psnr']:.2f} -> " if "input_psnr" in row else ""
+        line += f"{before}{row['psnr']:.2f} dB"
         if "text_error" in row:
             line += f", text error {row['input_text_error']:.2f} -> {row['text_error']:.2f}"
         lines.append(line)

@@ -43,8 +43,29 @@ def test_json_is_a_line_for_each_picture(ground: Path, capsys: pytest.CaptureFix
     (ground / "in" / "stray.txt").write_bytes(b"x")
     assert restore(ground, "--json") == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert sorted(line["status"] for line in lines) == ["failed", "failed", "restored", "restored"]
+    found = {Path(line["source"]).name: line["status"] for line in lines}
+    assert found == {
+        "a.png": "restored", "b.png": "restored", "bad.png": "failed", "stray.txt": "left out",
+    }  # fmt: skip
     assert all("error" in line for line in lines if line["status"] == "failed")
+
+
+def test_a_file_that_is_no_picture_is_told_of_and_no_fault(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ground / "in" / "notes.txt").write_bytes(b"x")
+    assert restore(ground) == 0
+    err = capsys.readouterr().err
+    assert "notes.txt: left out" in err
+    assert err.endswith("2 restored, 1 left out\n")
+
+
+def test_a_fault_says_where_it_comes_from(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--weights", str(ground / "w.safetensors"), "--output", str(ground / "out")]
+    assert main(["restore", str(ground / "nothing.png"), *options, "--json"]) == 1
+    line = json.loads(capsys.readouterr().out)
+    assert line["status"] == "failed"
+    assert line["source"] == str(ground / "nothing.png")
 
 
 def test_nothing_is_replaced_unasked(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,6 +83,27 @@ def test_a_dry_run_writes_nothing(ground: Path, capsys: pytest.CaptureFixture[st
     assert restore(ground, "--dry-run") == 0
     assert capsys.readouterr().out.count(" -> ") == 2
     assert not (ground / "out").exists()
+
+
+def test_a_dry_run_knows_what_is_there(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (ground / "out").mkdir()
+    (ground / "out" / "a.png").write_bytes(b"")
+
+    def told(*more: str) -> tuple[int, list[str]]:
+        status = restore(ground, "--dry-run", "--json", *more)
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        return status, [line["status"] for line in lines]
+
+    assert told() == (1, ["failed", "restored"])
+    assert told("--skip-existing") == (0, ["skipped", "restored"])
+    assert told("--overwrite") == (0, ["restored", "restored"])
+
+
+def test_an_output_named_like_a_picture(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["restore", str(ground / "in" / "a.png"), "--weights", str(ground / "w.safetensors")]
+    assert main([*argv, "--output", str(ground / "result.png")]) == 2
+    assert "got the name of a picture" in capsys.readouterr().err
+    assert not (ground / "result.png").exists()
 
 
 @pytest.mark.parametrize(

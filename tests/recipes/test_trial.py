@@ -205,7 +205,7 @@ def test_help_shows_the_recipes_own_values(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit):
         main(["train", "deblur-natural", "--help"])
     out = capsys.readouterr().out
-    assert "--optimiser.lr [0.0005]" in out
+    assert "--optimiser.lr [0.0015]" in out
     assert "least_squares, log" in out
 
 

@@ -40,13 +40,13 @@ def names(jobs: list[Job], output: Path) -> list[str]:
 
 def test_relative_paths_and_names_are_kept(ground: Path) -> None:
     out = ground / "out"
-    jobs, faults = plan([ground / "in"], out, recursive=True)
+    jobs, faults, stray = plan([ground / "in"], out, recursive=True)
     assert names(jobs, out) == ["a.png", "broken.png", "deep/b.png", "Ünï 写真.png"]
-    assert [str(fault) for fault in faults if "notes.txt" in str(fault)]
-    assert len(faults) == 1
-    flat, _ = plan([ground / "in"], out)
+    assert [path.name for path in stray] == ["notes.txt"]
+    assert not faults
+    flat, *_ = plan([ground / "in"], out)
     assert "deep/b.png" not in names(flat, out)
-    single, none = plan([ground / "in" / "deep" / "b.png"], out)
+    single, none, _ = plan([ground / "in" / "deep" / "b.png"], out)
     assert names(single, out) == ["b.png"]
     assert not none
 
@@ -54,32 +54,38 @@ def test_relative_paths_and_names_are_kept(ground: Path) -> None:
 def test_clashes_and_things_that_are_not_there_are_faults(ground: Path) -> None:
     (ground / "other").mkdir()
     write_picture(ground / "other" / "a.png", torch.rand(3, 8, 8))
-    jobs, faults = plan(
+    jobs, faults, _ = plan(
         [ground / "in" / "a.png", ground / "other", ground / "nothing.png"], ground / "out"
     )
     assert [job.source.parent.name for job in jobs] == ["in"]
-    texts = [str(fault) for fault in faults]
+    texts = [str(fault.error) for fault in faults]
     assert any("for both" in text for text in texts)
     assert any("nothing there" in text for text in texts)
 
 
 def test_a_folder_without_pictures_is_a_fault(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    jobs, (fault,) = plan([tmp_path / "empty"], tmp_path / "out")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    jobs, (fault,), _ = plan([empty], tmp_path / "out")
     assert not jobs
-    assert "--recursive" in str(fault)
+    assert fault.source == empty
+    assert "--recursive" not in str(fault.error)
+    (empty / "deep").mkdir()
+    write_picture(empty / "deep" / "a.png", torch.rand(3, 8, 8))
+    _, (fault,), _ = plan([empty], tmp_path / "out")
+    assert "--recursive" in str(fault.error)
 
 
 def test_results_within_the_input_are_not_restored_again(ground: Path) -> None:
     out = ground / "in" / "restored"
     for _ in range(2):
-        jobs, _ = plan([ground / "in"], out, recursive=True)
+        jobs, *_ = plan([ground / "in"], out, recursive=True)
         assert len(jobs) == 4
         list(restore_files(Inverts(), jobs, overwrite=True))
 
 
 def test_one_damaged_picture_costs_no_other(ground: Path) -> None:
-    jobs, _ = plan([ground / "in"], ground / "out", recursive=True)
+    jobs, *_ = plan([ground / "in"], ground / "out", recursive=True)
     outcomes = {o.source.name: o for o in restore_files(Inverts(), jobs)}
     assert outcomes["broken.png"].status == "failed"
     assert "broken.png" in str(outcomes["broken.png"].error)
@@ -95,7 +101,7 @@ def test_one_damaged_picture_costs_no_other(ground: Path) -> None:
 
 
 def test_what_is_there_stays_unless_asked(ground: Path) -> None:
-    jobs, _ = plan([ground / "in" / "a.png"], ground / "out")
+    jobs, *_ = plan([ground / "in" / "a.png"], ground / "out")
     (ground / "out").mkdir()
     target = ground / "out" / "a.png"
     target.write_bytes(b"precious")
@@ -155,17 +161,17 @@ def test_a_folder_that_may_not_be_looked_into_is_told(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    jobs, faults = plan([ground / "in"], ground / "out", recursive=True)
+    jobs, faults, _ = plan([ground / "in"], ground / "out", recursive=True)
     assert "deep/b.png" not in names(jobs, ground / "out")
     assert len(jobs) == 3
-    assert any("deep" in str(f) and "may not be looked at" in str(f) for f in faults)
+    assert any("deep" in str(f.source) and "may not be looked at" in str(f.error) for f in faults)
 
 
 def test_hidden_folders_are_left_alone(ground: Path) -> None:
     write_picture(ground / "in" / "a.png", torch.rand(3, 8, 8))
     (ground / "in" / ".thumbs").mkdir()
     write_picture(ground / "in" / ".thumbs" / "a.png", torch.rand(3, 8, 8))
-    jobs, _ = plan([ground / "in"], ground / "out", recursive=True)
+    jobs, *_ = plan([ground / "in"], ground / "out", recursive=True)
     assert not [job for job in jobs if ".thumbs" in job.source.parts]
 
 
@@ -190,7 +196,7 @@ def folder(tmp_path: Path) -> tuple[Path, list[str]]:
 
 def test_a_folder_comes_out_as_its_files_do_alone(folder: tuple[Path, list[str]]) -> None:
     place, kinds = folder
-    jobs, _ = plan([place / "in"], place / "out")
+    jobs, *_ = plan([place / "in"], place / "out")
     shares: list[float] = []
     outcomes = list(restore_files(Inverts(), jobs, progress=shares.append))
     assert [o.source.name for o in outcomes] == kinds
@@ -207,7 +213,7 @@ def test_a_folder_comes_out_as_its_files_do_alone(folder: tuple[Path, list[str]]
 
 def test_a_group_that_fails_fails_one_by_one(folder: tuple[Path, list[str]]) -> None:
     place, _ = folder
-    jobs, _ = plan([place / "in"], place / "out")
+    jobs, *_ = plan([place / "in"], place / "out")
 
     class Refuses(Inverts):
         def __call__(self, y: torch.Tensor) -> torch.Tensor:
@@ -234,7 +240,7 @@ def test_two_jobs_for_one_target(tmp_path: Path) -> None:
 
 def test_ending_early_finishes_what_was_restored(folder: tuple[Path, list[str]]) -> None:
     place, _ = folder
-    jobs, _ = plan([place / "in"], place / "out")
+    jobs, *_ = plan([place / "in"], place / "out")
     outcomes = restore_files(Inverts(), jobs)
     assert next(outcomes).status == "restored"
     outcomes.close()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from physgan.errors import ImageError, WeightsError
+from physgan.errors import ImageError, ShapeError, WeightsError
 from physgan.images.picture import read_picture
 from physgan.restore.restorer import Restorer
 from physgan.restore.whole import restore_whole
@@ -26,6 +27,23 @@ def test_a_file_and_a_folder_give_the_same_restorer(tmp_path: Path, scale: int) 
         assert torch.allclose(restorer(y), expected, atol=1e-5)
     assert torch.allclose(restorer(y, strength=0.0).mean(), y.mean(), atol=0.02)
     assert repr(restorer).startswith("Restorer(unet, 3 channels")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_the_result_is_of_the_type_of_the_observation(tmp_path: Path, dtype: torch.dtype) -> None:
+    restorer = Restorer.from_pretrained(small_weights(tmp_path / "w.safetensors"), device="cpu")
+    y = torch.rand(1, 3, 20, 16)
+    x_hat = restorer(y.to(dtype))
+    assert x_hat.dtype == dtype
+    assert torch.allclose(x_hat.float(), restorer(y), atol=0.02)
+
+
+def test_what_is_no_tensor_of_floats_is_refused_in_words(tmp_path: Path) -> None:
+    restorer = Restorer.from_pretrained(small_weights(tmp_path / "w.safetensors"), device="cpu")
+    with pytest.raises(ShapeError, match=r"numpy\.ndarray.*torch\.from_numpy"):
+        restorer(np.zeros((8, 8, 3)))  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="Divide 8-bit values by 255"):
+        restorer(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
 
 
 def test_grey_and_files(tmp_path: Path) -> None:

@@ -8,14 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from physgan.cli.weights import chosen_weights
 
 if TYPE_CHECKING:
+    from physgan.errors import PhysganError
     from physgan.restore.files import Outcome
+    from physgan.restore.plan import Job
     from physgan.restore.progress import Progress
 
 
@@ -38,7 +40,7 @@ class Arguments:
     overwrite: bool = False
     """Replace results that are there."""
     dry_run: bool = False
-    """Tell what would be restored to where, and end."""
+    """Tell what would be restored to where, by the names of the files, and end."""
     strength: float = 1.0
     """From 0, the picture as it is, to 1, as the network restores it."""
     device: str = "auto"
@@ -46,12 +48,13 @@ class Arguments:
     tile: str = "auto"
     """Side of the tiles of large pictures; the result does not depend on it."""
     json: bool = False
-    """Print one line of JSON for each picture."""
+    """Print one line of JSON for each file."""
 
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
     from physgan.errors import UsageError
+    from physgan.images.picture import KINDS
 
     if not arguments.paths:
         raise UsageError("pictures to restore", expected="files or folders", got="none")
@@ -61,6 +64,13 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
         raise UsageError("--tile", expected="auto or a number of pixels", got=arguments.tile)
     if arguments.output.exists() and not arguments.output.is_dir():
         raise UsageError(f"output '{arguments.output}'", expected="a folder", got="a file")
+    if arguments.output.suffix.lower() in KINDS and not arguments.output.exists():
+        raise UsageError(
+            f"output '{arguments.output}'",
+            expected="a folder",
+            got="the name of a picture",
+            remedy="Results keep the names of their pictures: --output FOLDER.",
+        )
     if arguments.skip_existing and arguments.overwrite:
         raise UsageError(
             "results that are there", expected="--skip-existing or --overwrite", got="both"
@@ -69,23 +79,31 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
 
 
 def _restore(arguments: Arguments, source: Path) -> int:
-    from physgan.restore.files import restore_files
+    from physgan.restore.files import restore_files, target_fault
     from physgan.restore.plan import plan
 
-    jobs, faults = plan(arguments.paths, arguments.output, recursive=arguments.recursive)
+    jobs, faults, stray = plan(arguments.paths, arguments.output, recursive=arguments.recursive)
+    say = _Teller(len(jobs), arguments.json)
+    for path in stray:
+        say.left_out(path)
     for fault in faults:
-        _tell_fault(fault, arguments.json)
+        say.fault(fault.source, fault.error)
     if arguments.dry_run:
         for job in jobs:
-            print(f"{job.source} -> {job.target}")
-        return 1 if faults else 0
+            there, error = target_fault(job, overwrite=arguments.overwrite)
+            if there and arguments.skip_existing:
+                say.would(job, "skipped")
+            elif error is not None:
+                say.would(job, "failed", error)
+            else:
+                say.would(job, "restored")
+        return say.ended(dry=True)
     from physgan.restore.restorer import Restorer
 
     restorer = Restorer.from_pretrained(source, device=arguments.device)
     if arguments.task is not None and restorer.info is not None:
         licence = f"weights '{arguments.task}', licence: {restorer.info.licence}"
         print(f"physgan: {licence}", file=sys.stderr)
-    failed = 0
     with _bar() as bar:
         outcomes = restore_files(
             restorer.fn,
@@ -96,28 +114,70 @@ def _restore(arguments: Arguments, source: Path) -> int:
             overwrite=arguments.overwrite,
             progress=bar,
         )
-        for number, outcome in enumerate(outcomes, start=1):
-            _tell(outcome, f"[{number}/{len(jobs)}]", arguments.json)
-            failed += outcome.error is not None
-    return 1 if failed or faults else 0
+        for outcome in outcomes:
+            say.outcome(outcome)
+    return say.ended()
 
 
-def _tell(outcome: Outcome, place: str, as_json: bool) -> None:
-    if as_json:
-        record = {
-            "source": str(outcome.source),
-            "target": str(outcome.target),
-            "status": outcome.status,
-            "seconds": round(outcome.seconds, 3),
-        }
+class _Teller:
+    """Tells what becomes of each file: lines of JSON on stdout if asked for, words on stderr."""
+
+    def __init__(self, jobs: int, as_json: bool) -> None:
+        self._jobs, self._json = jobs, as_json
+        self._number = 0
+        self._count = dict.fromkeys(("restored", "skipped", "failed", "left out"), 0)
+
+    def left_out(self, path: Path) -> None:
+        self._count["left out"] += 1
+        self._record(source=str(path), status="left out")
+        self._say(f"{path}: left out, no picture that physgan takes")
+
+    def fault(self, source: Path, error: PhysganError) -> None:
+        self._count["failed"] += 1
+        self._record(source=str(source), status="failed", error=str(error))
+        self._say(f"physgan: {error}")
+
+    def would(self, job: Job, status: str, error: PhysganError | None = None) -> None:
+        """What a run would do with a job, as far as file names tell."""
+        self._count[status] += 1
+        told = {} if error is None else {"error": str(error)}
+        self._record(source=str(job.source), target=str(job.target), status=status, **told)
+        if error is not None:
+            self._say(f"physgan: {error}")
+        elif not self._json:
+            print(f"{job.source} -> {job.target}" + (": skipped" if status == "skipped" else ""))
+
+    def outcome(self, outcome: Outcome) -> None:
+        self._number += 1
+        place = f"[{self._number}/{self._jobs}]"
+        self._count[outcome.status] += 1
+        told = {} if outcome.error is None else {"error": str(outcome.error)}
+        self._record(
+            source=str(outcome.source),
+            target=str(outcome.target),
+            status=outcome.status,
+            seconds=round(outcome.seconds, 3),
+            **told,
+        )
         if outcome.error is not None:
-            record["error"] = str(outcome.error)
-        print(json.dumps(record), flush=True)
-    elif outcome.error is None:
-        took = f" in {outcome.seconds:.1f} s" if outcome.seconds else ""
-        print(f"{place} {outcome.target}: {outcome.status}{took}", file=sys.stderr, flush=True)
-    if outcome.error is not None:
-        print(f"physgan: {outcome.error}", file=sys.stderr, flush=True)
+            self._say(f"physgan: {place} {outcome.error}")
+        elif not self._json:
+            took = f" in {outcome.seconds:.1f} s" if outcome.seconds else ""
+            self._say(f"{place} {outcome.target}: {outcome.status}{took}")
+
+    def ended(self, *, dry: bool = False) -> int:
+        """Sums up; returns the exit status. A file that is no picture is nobody's fault."""
+        if sum(self._count.values()) > 1:
+            parts = [f"{number} {what}" for what, number in self._count.items() if number]
+            self._say(("would be: " if dry else "") + ", ".join(parts))
+        return 1 if self._count["failed"] else 0
+
+    def _record(self, **record: Any) -> None:
+        if self._json:
+            print(json.dumps(record), flush=True)
+
+    def _say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -135,9 +195,3 @@ def _bar() -> Iterator[Progress]:
     with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("restoring", total=1.0)
         yield lambda share: bar.update(task, completed=share)
-
-
-def _tell_fault(fault: Exception, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"status": "failed", "error": str(fault)}), flush=True)
-    print(f"physgan: {fault}", file=sys.stderr, flush=True)

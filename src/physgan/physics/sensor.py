@@ -7,10 +7,9 @@ discriminator of observations may see what the sensor makes of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import math
 
 import torch
 from torch import Generator, Tensor

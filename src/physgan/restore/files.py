@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -78,11 +78,11 @@ def restore_files(
     def opened(job: Job) -> _Work:
         work = _Work(job, overwrite=overwrite)
         with work.step():
-            there = job.target in targets or _exists(job.target)
+            there, error = target_fault(job, overwrite=overwrite, before=targets)
             if there and skip_existing:
                 return work
-            if there and (job.target in targets or not overwrite):
-                raise taken(job.target, remedy=_REMEDY)
+            if error is not None:
+                raise error
             work.picture = open_file(fn, job.source)
             targets.add(job.target)
         return work
@@ -124,6 +124,22 @@ def restore_files(
             yield work.outcome.result()
             ended += 1
             progress(ended / len(jobs))
+
+
+def target_fault(
+    job: Job, *, overwrite: bool, before: Collection[Path] = ()
+) -> tuple[bool, ImageError | None]:
+    """Whether a job's target is there, and the fault that this is.
+
+    Args:
+        job: the job.
+        overwrite: whether targets are replaced; those of `before` never are.
+        before: targets of the jobs before it.
+    """
+    own = job.target in before
+    there = own or _exists(job.target)
+    fault = there and (own or not overwrite)
+    return there, taken(job.target, remedy=_REMEDY) if fault else None
 
 
 class _Work:

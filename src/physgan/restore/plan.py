@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from physgan.errors import ImageError
 from physgan.images.picture import KINDS
@@ -21,9 +22,23 @@ class Job:
     target: Path
 
 
-def plan(
-    paths: Sequence[Path], output: Path, *, recursive: bool = False
-) -> tuple[list[Job], list[ImageError]]:
+class Fault(NamedTuple):
+    """A part of a request that cannot be carried out."""
+
+    source: Path
+    error: ImageError
+
+
+class Plan(NamedTuple):
+    """What a request comes to."""
+
+    jobs: list[Job]
+    faults: list[Fault]
+    stray: list[Path]
+    """files in folders that are no pictures, and are left out"""
+
+
+def plan(paths: Sequence[Path], output: Path, *, recursive: bool = False) -> Plan:
     """What is to be restored, and what of the request cannot be.
 
     A file goes to `output` under its own name; a folder's pictures keep their path relative to it.
@@ -34,30 +49,31 @@ def plan(
         recursive: also takes what lies deeper in folders.
 
     Returns:
-        Jobs in order, and faults: paths that are not there, folders without pictures, files in
-        folders that are no pictures, two pictures that would become one file.
+        Jobs in order; faults: paths that are not there, folders without pictures, two pictures that
+        would become one file; and the files that nobody asked to restore.
     """
     jobs: list[Job] = []
-    faults: list[ImageError] = []
+    faults: list[Fault] = []
+    stray: list[Path] = []
     for path in paths:
         try:
             folder = stat.S_ISDIR(path.stat().st_mode)
         except (OSError, ValueError) as error:
-            faults.append(_unreachable(path, error))
+            faults.append(Fault(path, _unreachable(path, error)))
             continue
         if not folder:
             jobs.append(Job(path, output / path.name))
             continue
-        found, stray = _pictures_in(path, output, recursive=recursive, unread=faults.append)
-        faults += [_stray(file) for file in stray]
+        found, others = _pictures_in(path, output, recursive=recursive, unread=faults.append)
+        stray += others
         if not found:
-            faults.append(_empty(path, recursive=recursive))
+            faults.append(Fault(path, _empty(path, output, recursive=recursive)))
         jobs += [Job(file, output / file.relative_to(path)) for file in found]
-    return _without_clashes(jobs, faults)
+    return Plan(_without_clashes(jobs, faults), faults, stray)
 
 
 def _pictures_in(
-    folder: Path, output: Path, *, recursive: bool, unread: Callable[[ImageError], object]
+    folder: Path, output: Path, *, recursive: bool, unread: Callable[[Fault], object]
 ) -> tuple[list[Path], list[Path]]:
     """Picture files of a folder and other files in it, sorted; results of earlier runs left out.
 
@@ -67,7 +83,8 @@ def _pictures_in(
     inside = output.resolve()
 
     def refused(error: OSError) -> None:
-        unread(_unreachable(Path(error.filename), error))
+        place = Path(error.filename)
+        unread(Fault(place, _unreachable(place, error)))
 
     files: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=refused):
@@ -90,38 +107,30 @@ def _unreachable(path: Path, error: OSError | ValueError) -> ImageError:
     return ImageError(f"picture '{path}'", expected="a file or a folder", got=got)
 
 
-def _without_clashes(
-    jobs: Sequence[Job], faults: list[ImageError]
-) -> tuple[list[Job], list[ImageError]]:
+def _without_clashes(jobs: Sequence[Job], faults: list[Fault]) -> list[Job]:
+    """The first job of each target; `faults` is given one for each other."""
     first: dict[Path, Job] = {}
     for job in jobs:
         if job.target in first:
-            faults.append(
-                ImageError(
-                    f"pictures '{first[job.target].source}' and '{job.source}'",
-                    expected="results of different names",
-                    got=f"'{job.target}' for both",
-                    remedy="Restore them into two folders; the first one is restored now.",
-                )
+            error = ImageError(
+                f"pictures '{first[job.target].source}' and '{job.source}'",
+                expected="results of different names",
+                got=f"'{job.target}' for both",
+                remedy="Restore them into two folders; the first one is restored now.",
             )
+            faults.append(Fault(job.source, error))
         else:
             first[job.target] = job
-    return list(first.values()), faults
+    return list(first.values())
 
 
-def _stray(path: Path) -> ImageError:
-    return ImageError(
-        f"file '{path}'",
-        expected=f"a picture ending in {', '.join(sorted(KINDS))}",
-        got=path.suffix or "no ending",
-        remedy="It is left out.",
+def _empty(path: Path, output: Path, *, recursive: bool) -> ImageError:
+    deeper = not recursive and bool(
+        _pictures_in(path, output, recursive=True, unread=lambda fault: None)[0]
     )
-
-
-def _empty(path: Path, *, recursive: bool) -> ImageError:
     return ImageError(
         f"folder '{path}'",
-        expected="pictures in it",
+        expected=f"pictures in it, ending in {', '.join(sorted(KINDS))}",
         got="none",
-        remedy="" if recursive else "Look deeper with --recursive.",
+        remedy="There are some deeper: --recursive." if deeper else "",
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from physgan.errors import WeightsError
+from physgan.errors import ShapeError, WeightsError
 from physgan.networks import channels_last
 from physgan.restore.device import Elsewhere
 from physgan.restore.file import restore_file, taken
@@ -56,16 +56,25 @@ class Restorer:
         """Restores a batch of any height and width.
 
         Args:
-            y: N×C×H×W in [0, 1], floating.
+            y: N×C×H×W in [0, 1], floating; computed in float32 and less, whatever its type.
             strength: 0 gives `y` back, 1 what the network makes of it.
 
         Returns:
-            As `y`, `scale` times as large, in [0, 1], on the device of `y`.
+            As `y`, `scale` times as large, in [0, 1], on the device and of the type of `y`.
 
         Raises:
-            ShapeError: wrong rank, type or channels.
+            ShapeError: no tensor, or wrong rank, type or channels.
         """
-        return restore_images(self.fn, y, strength=strength)
+        if not isinstance(y, Tensor):
+            raise ShapeError(
+                "images to restore",
+                expected="a tensor N×C×H×W in [0, 1]",
+                got=f"{type(y).__module__}.{type(y).__name__}",
+                remedy="Of an array H×W×C: torch.from_numpy(array).permute(2, 0, 1)[None].",
+            )
+        if y.dtype not in (torch.float64, torch.float16, torch.bfloat16):
+            return restore_images(self.fn, y, strength=strength)
+        return restore_images(self.fn, y.float(), strength=strength).to(y.dtype)
 
     def restore_file(
         self,

@@ -40,8 +40,6 @@ from physgan.weights.file import JSON
 SEED = 20201
 """of every drawn pair"""
 NOISE = (0.0, 0.01, 0.05, 0.1)
-STRIDES = (2, 4, 8)
-"""of the default network"""
 FLOORS = {
     "deblur-text": [("text_pairs", "y-shift", "gain", 5.0)],
     "deblur-face": [
@@ -173,6 +171,7 @@ def _on_pairs(restorer: Restorer, each: CheckSet, twin: Restorer | None) -> list
     records: dict[str, list[dict[str, Any]]] = {name: [] for name in hows}
     gains: dict[str, list[float]] = {name: [] for name in hows}
     changes: list[Tensor] = []
+    clear: list[Tensor] = []
     for pair in each.pairs():
         for number, (name, how) in enumerate(hows.items()):
             # How a text is read depends on no protocol.
@@ -182,7 +181,10 @@ def _on_pairs(restorer: Restorer, each: CheckSet, twin: Restorer | None) -> list
                 other = evaluate_pair(twin.fn, pair, how)["psnr"]
                 gains[name].append(records[name][-1]["psnr"] - other)
         changes.append(restorer(pair.y) - pair.x)
-    peak = max(stride_peak(changes, stride=stride) for stride in STRIDES)
+        clear.append(pair.x)
+    # The coarsest stride's frequencies hold those of the finer ones.
+    stride = restorer.fn.multiple_of * restorer.fn.scale
+    peak, own = (stride_peak(images, stride=stride) for images in (changes, clear))
     rows: list[JSON] = []
     for name, how in hows.items():
         summary = summarise(records[name], how)
@@ -190,7 +192,7 @@ def _on_pairs(restorer: Restorer, each: CheckSet, twin: Restorer | None) -> list
         told += ("input_text_error", "text_error", "clean_text_error")
         row: dict[str, JSON] = {"set": each.name, "protocol": name}
         row |= {k: round(summary[k], 4) for k in told if k in summary}
-        row["checkerboard"] = round(peak, 2)
+        row |= {"checkerboard": round(peak, 2), "checkerboard_of_clean": round(own, 2)}
         if gains[name]:
             mean, spread = statistics.mean(gains[name]), statistics.stdev(gains[name])
             row["psnr_without_physics"] = round(summary["psnr"] - mean, 4)

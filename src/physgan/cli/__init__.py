@@ -26,6 +26,7 @@ COMMANDS = {
     "check-physics": ("physgan.cli.check_physics", "Check how well a physics explains pairs."),
     "degrade": ("physgan.cli.degrade", "Degrade clear pictures by a physics: pairs to check on."),
     "evaluate": ("physgan.cli.evaluate", "Measure a restorer on pairs of pictures."),
+    "export": ("physgan.cli.export", "Export weights as an ONNX graph, compared with them."),
     "parts": ("physgan.cli.parts", "List what a recipe can name, with every argument."),
     "restore": ("physgan.cli.restore", "Restore pictures, files and folders of them."),
     "tasks": ("physgan.cli.tasks", "List the shipped weights: licences and measured numbers."),

@@ -37,14 +37,20 @@ class Restorer:
         """Loads weights by a shipped name, from a file, or from the folder of a run.
 
         Args:
-            source: such as `deblur-text`, `weights.safetensors` or `runs/first`.
+            source: such as `deblur-text`, `weights.safetensors`, `runs/first` or `graph.onnx`.
             device: `auto` takes a GPU where there is one.
 
         Raises:
             WeightsError: there are no such weights, they are damaged, or the device is not there.
+            UsageError: a graph, without onnxruntime for the device.
         """
-        target = _device(device)
-        network, info = load_weights(find_weights(source), device=target)
+        target, path = _device(device), find_weights(source)
+        if path.suffix == ".onnx":
+            from physgan.weights.onnx import OnnxRestorer
+
+            graph = OnnxRestorer(path, device=target)
+            return cls(graph, graph.info, device=target)
+        network, info = load_weights(path, device=target)
         return cls(channels_last(network), info, device=target)
 
     @property

@@ -98,7 +98,7 @@ def save_weights(
         OSError: the file cannot be written.
     """
     path = Path(path)
-    header = _header(info)
+    header = header_of(info)
     tensors = {name: _stored(name, tensor, dtype) for name, tensor in network_state.items()}
     with replacing(path) as beside:
         save_file(tensors, beside, metadata=header)
@@ -141,7 +141,12 @@ def load_weights(
     return cast(RestorationNetwork, built.float().eval().to(device)), info
 
 
-def _header(info: WeightsInfo) -> dict[str, str]:
+def header_of(info: WeightsInfo) -> dict[str, str]:
+    """The header as text: JSON under the name of each field.
+
+    Raises:
+        WeightsError: a value does not fit in JSON.
+    """
     values = {field.name: getattr(info, field.name) for field in dataclasses.fields(info)}
     header = {}
     for name, value in values.items():
@@ -154,7 +159,7 @@ def _header(info: WeightsInfo) -> dict[str, str]:
                 got=str(error),
             ) from error
     # What is written must be what can be read.
-    _parse(header, where="the header to be written")
+    info_of(header, where="the header to be written")
     return header
 
 
@@ -187,7 +192,7 @@ def _read(path: str | os.PathLike[str], *, tensors: bool) -> tuple[WeightsInfo, 
         )
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            info = _parse(file.metadata() or {}, where=f"the header of {Path(path)}")
+            info = info_of(file.metadata() or {}, where=f"the header of {Path(path)}")
             state = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise WeightsError(
@@ -200,8 +205,16 @@ def _read(path: str | os.PathLike[str], *, tensors: bool) -> tuple[WeightsInfo, 
     return info, state
 
 
-def _parse(header: Mapping[str, str], *, where: str) -> WeightsInfo:
-    """The header as `WeightsInfo`; names that it does not know are passed over."""
+def info_of(header: Mapping[str, str], *, where: str) -> WeightsInfo:
+    """The header as `WeightsInfo`; names that it does not know are passed over.
+
+    Args:
+        header: what `header_of` gave.
+        where: it stands, for refusals.
+
+    Raises:
+        WeightsError: a field is missing or no JSON of its type, or the format is a newer one.
+    """
     # The version first: a later format may have other fields.
     version = _value(header, "format_version", where)
     if version != FORMAT_VERSION:

@@ -1,0 +1,114 @@
+"""An exported graph as a `RestoreFn`, run by onnxruntime."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from physgan.errors import UsageError, WeightsError
+from physgan.types import RestoreFn
+from physgan.weights.file import WeightsInfo, info_of
+
+RESTORER = "restorer"
+"""name of what `describe` tells, in the metadata of a graph"""
+_TOLD: Mapping[str, tuple[type, ...]] = {
+    "channels": (int,),
+    "scale": (int,),
+    "multiple_of": (int,),
+    "receptive_field": (int, type(None)),
+    "global_statistics": (bool,),
+}
+
+
+def describe(fn: RestoreFn) -> dict[str, Any]:
+    """What a graph's metadata tell of the restorer, for `OnnxRestorer`."""
+    return {name: getattr(fn, name) for name in _TOLD}
+
+
+class OnnxRestorer:
+    """A graph that `physgan export` wrote.
+
+    One with global statistics takes them in its own way, so that it restores images whole, never
+    in tiles.
+
+    Args:
+        path: the file.
+        device: `cpu`, or `cuda` where onnxruntime's build has it.
+
+    Raises:
+        UsageError: onnxruntime is not installed, or not for the device.
+        WeightsError: the file is not there, is broken, or was not written by physgan.
+    """
+
+    def __init__(self, path: Path, *, device: str | torch.device = "cpu") -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UsageError(
+                f"graph '{path}'",
+                expected="onnxruntime installed",
+                got="none",
+                remedy="pip install 'physgan[onnx]'",
+            ) from error
+        provider = _provider(onnxruntime, torch.device(device))
+        if not path.is_file():
+            raise WeightsError(f"graph '{path}'", expected="a file", got="none")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3  # errors: it warns of every constant that it folds
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        except Exception as error:  # onnxruntime has a class for each fault, of no common kind
+            raise WeightsError(
+                f"graph '{path}'",
+                expected="an ONNX file that onnxruntime runs",
+                got=str(error).strip().splitlines()[0],
+                remedy="It may be cut short: export it again.",
+            ) from error
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        told = _restorer(metadata, path)
+        self.channels: int = told["channels"]
+        self.scale: int = told["scale"]
+        self.multiple_of: int = told["multiple_of"]
+        self.receptive_field: int | None = told["receptive_field"]
+        self.global_statistics: bool = told["global_statistics"]
+        self.info: WeightsInfo = info_of(metadata, where=f"the metadata of {path}")
+        """the header of the weights that it was exported from"""
+
+    def __call__(self, y: Tensor) -> Tensor:
+        """Restores `y`, N×C×h×w in [0, 1], on its device and of its type."""
+        (x_hat,) = self._session.run(None, {"y": y.detach().float().cpu().contiguous().numpy()})
+        return torch.from_numpy(x_hat).to(y)
+
+
+def _restorer(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(metadata[RESTORER])
+        right = all(isinstance(told[name], kinds) for name, kinds in _TOLD.items())
+    except (KeyError, TypeError, ValueError):
+        right = False
+    if not right:
+        raise WeightsError(
+            f"graph '{path}'",
+            expected="one that 'physgan export' wrote",
+            got="metadata of another program, or none",
+            remedy="Export the weights again.",
+        )
+    return dict(told)
+
+
+def _provider(onnxruntime: Any, device: torch.device) -> str:
+    provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(device.type, "")
+    if provider not in onnxruntime.get_available_providers():
+        raise UsageError(
+            f"device '{device.type}' for an ONNX graph",
+            expected="one that this onnxruntime runs on",
+            got=", ".join(onnxruntime.get_available_providers()),
+            remedy="--device cpu, or a build of onnxruntime for the device.",
+        )
+    return provider

@@ -13,15 +13,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
-from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
-from benchmarks.checks import measure, shortfalls
+from benchmarks.checks import FLOORS, measure, shortfalls
 from benchmarks.pages import STRENGTHS
 from benchmarks.pages import measure as read_pages
 from physgan.errors import WeightsError
-from physgan.files import write_text
+from physgan.files import replacing, write_text
 from physgan.restore.restorer import Restorer
 from physgan.weights.card import card_of
 from physgan.weights.catalogue import SHIPPED, find_weights
@@ -44,18 +43,10 @@ def on_pages(restorer: Restorer, pages: int) -> list[JSON]:
     return rows
 
 
-def _without_places(recipe: Mapping[str, JSON]) -> dict[str, JSON]:
-    """A recipe that names the folder of its pictures, but not where that lies on this machine."""
-    data = recipe.get("data")
-    if not isinstance(data, Mapping) or not isinstance(data.get("train"), str):
-        return dict(recipe)
-    return {**recipe, "data": {**data, "train": Path(str(data["train"])).name}}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--task", required=True)
+    parser.add_argument("--task", required=True, choices=sorted(FLOORS))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--twin", help="weights trained without physics")
     parser.add_argument("--pages", type=int, default=0)
@@ -63,29 +54,26 @@ def main() -> None:
     source = find_weights(options.run)
     network, info = load_weights(source)
     restorer = Restorer(network, info)
-    measured: list[JSON] = [] if not info.measured else [info.measured]  # type: ignore[list-item]
+    # Of a run: what it held out. Shipped ones bring what was measured then, which is done again.
+    held = info.measured if isinstance(info.measured, dict) else None
+    measured: list[JSON] = [held] if held else []
     twin = Restorer.from_pretrained(options.twin) if options.twin else None
     rows = measure(restorer, options.task, options.data, twin=twin)
     short = shortfalls(options.task, rows)
     measured += rows
     if options.pages:
         measured += on_pages(restorer, options.pages)
-    training = dict(info.training)
+    training = {k: v for k, v in info.training.items() if k != "experimental"}
     if short:
         training["experimental"] = "; ".join(short)
-    info = dataclasses.replace(
-        info, measured=measured, training=training, recipe=_without_places(info.recipe)
-    )
+    info = dataclasses.replace(info, measured=measured, training=training)
 
     folder = Path(str(resources.files("physgan.weights"))) / "shipped"
     target = folder / f"{options.task}.safetensors"
-    if source.stat().st_size > LARGEST:
-        raise WeightsError(
-            f"weights '{source}'",
-            expected=f"at most {LARGEST} bytes",
-            got=str(source.stat().st_size),
-        )
-    save_weights(target, network.state_dict(), info)
+    with replacing(target) as beside:
+        save_weights(beside, network.state_dict(), info)
+        if (size := beside.stat().st_size) > LARGEST:
+            raise WeightsError(f"'{source}'", expected=f"at most {LARGEST} bytes", got=str(size))
     sums = dict(SHIPPED) | {options.task: hashlib.sha256(target.read_bytes()).hexdigest()}
     lines = [f"{digest}  {name}.safetensors\n" for name, digest in sorted(sums.items())]
     write_text(folder / "SHA256SUMS", "".join(lines))

@@ -72,8 +72,47 @@ def test_statistics_of_the_whole_image_are_never_taken_from_tiles(tmp_path: Path
     assert torch.allclose(graph(y), Restorer(network)(y), atol=1e-4)
     write_picture(tmp_path / "in.png", noise(3, 90, 90))
     argv = ["restore", str(tmp_path / "in.png"), "--weights", str(tmp_path / "g.onnx")]
-    assert main([*argv, "--output", str(tmp_path / "out"), "--tile", "32"]) == 1
+    more = ["--output", str(tmp_path / "out"), "--tile", "32", "--device", "cpu"]
+    assert main([*argv, *more]) == 1
     assert not (tmp_path / "out" / "in.png").exists()
+
+
+def test_a_folder_goes_through_a_graph(tmp_path: Path) -> None:
+    network, info = load_weights(small_weights(tmp_path / "w.safetensors"))
+    export_onnx(network, info, tmp_path / "G.ONNX")
+    (tmp_path / "in").mkdir()
+    for number, sides in enumerate([(20, 30), (33, 20), (20, 30), (20, 30), (8, 9)]):
+        write_picture(tmp_path / "in" / f"{number}.png", noise(3, *sides))
+    for source, out in (("w.safetensors", "a"), ("G.ONNX", "b")):
+        argv = ["restore", str(tmp_path / "in"), "--weights", str(tmp_path / source)]
+        assert main([*argv, "--output", str(tmp_path / out), "--device", "cpu"]) == 0
+    for number in range(5):
+        a, b = (read_8bit(tmp_path / out / f"{number}.png").int() for out in "ab")
+        assert (a - b).abs().max() <= 1
+
+
+def test_what_onnxruntime_says_becomes_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, info = load_weights(small_weights(tmp_path / "w.safetensors"))
+    export_onnx(network, info, tmp_path / "g.onnx")
+    graph = OnnxRestorer(tmp_path / "g.onnx", device="auto")
+    with pytest.raises(ShapeError, match="multiples of 4"):
+        graph(noise(1, 3, 17, 16))
+    with pytest.raises(ShapeError, match="N×3×h×w"):
+        graph(noise(1, 1, 16, 16))
+
+    class Session:
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+        def run(self, *_: object) -> None:
+            raise Exception(self.text)
+
+    for text, kind in (("Failed to allocate memory", MemoryError), ("no kernel", WeightsError)):
+        monkeypatch.setattr(graph, "_session", Session(text))
+        with pytest.raises(kind, match=text):
+            graph(noise(1, 3, 16, 16))
 
 
 class _Drifts(nn.Module):
@@ -107,8 +146,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert all(each["difference"] <= 1e-3 for each in told["compared"])
     assert main(argv) == 2
     assert "--overwrite" in capsys.readouterr().err
-    assert main([*argv, "--overwrite"]) == 0
+    assert main([*argv, "--overwrite", "--half"]) == 0
     assert "off by" in capsys.readouterr().out
+    folder = tmp_path / "f.onnx"
+    folder.mkdir()
+    assert main([*argv[:-1], str(folder), "--overwrite"]) == 2
+    assert "got a folder" in capsys.readouterr().err
+    assert main(["export", "--weights", str(target), "--output", str(tmp_path / "h.onnx")]) == 2
+    assert "expected no graph" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["g.pt", "nowhere/g.onnx"])
@@ -125,14 +170,14 @@ def test_files_that_are_no_graphs_of_ours(tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no graph")
     with pytest.raises(WeightsError, match="an ONNX file"):
-        Restorer.from_pretrained(broken)
+        Restorer.from_pretrained(broken, device="cpu")
     value = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
     out = helper.make_tensor_value_info("x_hat", TensorProto.FLOAT, [1])
     graph = helper.make_graph([helper.make_node("Relu", ["y"], ["x_hat"])], "g", [value], [out])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.save(model, tmp_path / "foreign.onnx")
     with pytest.raises(WeightsError, match="'physgan export' wrote"):
-        Restorer.from_pretrained(tmp_path / "foreign.onnx")
+        Restorer.from_pretrained(tmp_path / "foreign.onnx", device="cpu")
     with pytest.raises(UsageError, match="device 'mps'"):
         OnnxRestorer(tmp_path / "foreign.onnx", device="mps")
     with pytest.raises(ShapeError):

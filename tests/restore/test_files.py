@@ -84,6 +84,12 @@ def test_results_within_the_input_are_not_restored_again(ground: Path) -> None:
         list(restore_files(Inverts(), jobs, overwrite=True))
 
 
+def test_an_output_above_the_input_hides_nothing(ground: Path) -> None:
+    jobs, faults, _ = plan([ground / "in"], ground, recursive=True)
+    assert len(jobs) == 4
+    assert not faults
+
+
 def test_one_damaged_picture_costs_no_other(ground: Path) -> None:
     jobs, *_ = plan([ground / "in"], ground / "out", recursive=True)
     outcomes = {o.source.name: o for o in restore_files(Inverts(), jobs)}

@@ -34,13 +34,15 @@ class Arguments:
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
-    from physgan.errors import UsageError
+    from physgan.errors import UsageError, WeightsError
 
     target = arguments.output
-    if target.suffix != ".onnx":
+    if target.suffix.lower() != ".onnx":
         raise UsageError("--output", expected="a file ending in .onnx", got=f"'{target}'")
     if not target.parent.is_dir():
         raise UsageError(f"folder '{target.parent}'", expected="a folder", got="nothing there")
+    if target.is_dir():
+        raise UsageError(f"output '{target}'", expected="a file", got="a folder")
     if target.exists() and not arguments.overwrite:
         raise UsageError(
             f"output '{target}'",
@@ -49,14 +51,21 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             remedy="Replace it with --overwrite.",
         )
     source = chosen_weights(arguments.task, arguments.weights)
-    if source.suffix == ".onnx":
+    if source.suffix.lower() == ".onnx":
         raise UsageError("weights to export", expected="no graph", got=f"'{source}'")
 
     from physgan.export import export_onnx
     from physgan.weights.file import load_weights
 
     network, info = load_weights(source)
-    found = export_onnx(network, info, target, half=arguments.half)
+    try:
+        found = export_onnx(network, info, target, half=arguments.half)
+    except OSError as error:
+        raise WeightsError(
+            f"output '{target}'",
+            expected="a place that can be written",
+            got=error.strerror or str(error),
+        ) from error
     size = target.stat().st_size
     if arguments.json:
         differences = [{"shape": each.shape, "difference": each.difference} for each in found]

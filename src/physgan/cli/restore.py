@@ -32,7 +32,7 @@ class Arguments:
     task: str | None = None
     """Name of shipped weights."""
     weights: Path | None = None
-    """A weights file, or the folder of a run, in place of a task."""
+    """A weights file, the folder of a run, or an exported graph, in place of a task."""
     recursive: bool = False
     """Also look into folders within folders."""
     skip_existing: bool = False

@@ -129,7 +129,7 @@ def restore_files(
 def target_fault(
     job: Job, *, overwrite: bool, before: Collection[Path] = ()
 ) -> tuple[bool, ImageError | None]:
-    """Whether a job's target is there, and the fault that this is.
+    """Whether a job's target is there, and the fault that this is, or that nobody can tell.
 
     Args:
         job: the job.
@@ -137,7 +137,10 @@ def target_fault(
         before: targets of the jobs before it.
     """
     own = job.target in before
-    there = own or _exists(job.target)
+    try:
+        there = own or _exists(job.target)
+    except ImageError as error:
+        return False, error
     fault = there and (own or not overwrite)
     return there, taken(job.target, remedy=_REMEDY) if fault else None
 

@@ -91,7 +91,8 @@ def _pictures_in(
         # Hidden folders hold what systems put there, previews among it.
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         files += [Path(place, name) for name in names if not name.startswith(".")]
-    if inside != folder.resolve():
+    root = folder.resolve()
+    if inside != root and inside.is_relative_to(root):
         files = [path for path in files if not path.resolve().is_relative_to(inside)]
     files.sort(key=lambda path: path.relative_to(folder).as_posix())
     pictures = [path for path in files if path.suffix.lower() in KINDS]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from physgan.errors import ShapeError, WeightsError
 from physgan.networks import channels_last
@@ -31,6 +31,8 @@ class Restorer:
     ) -> None:
         self.fn = Elsewhere(fn, torch.device(device))
         self.info = info
+        parameters = fn.parameters() if isinstance(fn, nn.Module) else iter(())
+        self._dtype: torch.dtype = next((p.dtype for p in parameters), torch.float32)
 
     @classmethod
     def from_pretrained(cls, source: str | Path, *, device: str = "auto") -> Restorer:
@@ -44,12 +46,13 @@ class Restorer:
             WeightsError: there are no such weights, they are damaged, or the device is not there.
             UsageError: a graph, without onnxruntime for the device.
         """
-        target, path = _device(device), find_weights(source)
-        if path.suffix == ".onnx":
+        path = find_weights(source)
+        if path.suffix.lower() == ".onnx":
             from physgan.weights.onnx import OnnxRestorer
 
-            graph = OnnxRestorer(path, device=target)
-            return cls(graph, graph.info, device=target)
+            graph = OnnxRestorer(path, device=device)
+            return cls(graph, graph.info)  # it takes and gives tensors of the CPU
+        target = _device(device)
         network, info = load_weights(path, device=target)
         return cls(channels_last(network), info, device=target)
 
@@ -62,7 +65,7 @@ class Restorer:
         """Restores a batch of any height and width.
 
         Args:
-            y: N×C×H×W in [0, 1], floating; computed in float32 and less, whatever its type.
+            y: N×C×H×W in [0, 1], floating; computed in the type of the weights, whatever its own.
             strength: 0 gives `y` back, 1 what the network makes of it.
 
         Returns:
@@ -78,9 +81,9 @@ class Restorer:
                 got=f"{type(y).__module__}.{type(y).__name__}",
                 remedy="Of an array H×W×C: torch.from_numpy(array).permute(2, 0, 1)[None].",
             )
-        if y.dtype not in (torch.float64, torch.float16, torch.bfloat16):
+        if not y.is_floating_point() or y.dtype == self._dtype:
             return restore_images(self.fn, y, strength=strength)
-        return restore_images(self.fn, y.float(), strength=strength).to(y.dtype)
+        return restore_images(self.fn, y.to(self._dtype), strength=strength).to(y.dtype)
 
     def restore_file(
         self,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physgan.errors import UsageError, WeightsError
+from physgan.errors import ShapeError, UsageError, WeightsError
 from physgan.types import RestoreFn
 from physgan.weights.file import WeightsInfo, info_of
 
@@ -38,7 +38,7 @@ class OnnxRestorer:
 
     Args:
         path: the file.
-        device: `cpu`, or `cuda` where onnxruntime's build has it.
+        device: `cpu`, or `cuda` where onnxruntime's build has it; `auto` takes what it has.
 
     Raises:
         UsageError: onnxruntime is not installed, or not for the device.
@@ -55,7 +55,7 @@ class OnnxRestorer:
                 got="none",
                 remedy="pip install 'physgan[onnx]'",
             ) from error
-        provider = _provider(onnxruntime, torch.device(device))
+        provider = _provider(onnxruntime, str(device))
         if not path.is_file():
             raise WeightsError(f"graph '{path}'", expected="a file", got="none")
         options = onnxruntime.SessionOptions()
@@ -70,6 +70,13 @@ class OnnxRestorer:
                 got=str(error).strip().splitlines()[0],
                 remedy="It may be cut short: export it again.",
             ) from error
+        if self._session.get_providers()[0] != provider[0]:
+            raise UsageError(
+                f"device '{device}' for an ONNX graph",
+                expected=f"onnxruntime's {provider[0]} to start",
+                got=", ".join(self._session.get_providers()),
+                remedy="Its log says why; --device cpu does without.",
+            )
         metadata = self._session.get_modelmeta().custom_metadata_map
         told = _restorer(metadata, path)
         self.channels: int = told["channels"]
@@ -81,8 +88,31 @@ class OnnxRestorer:
         """the header of the weights that it was exported from"""
 
     def __call__(self, y: Tensor) -> Tensor:
-        """Restores `y`, N×C×h×w in [0, 1], on its device and of its type."""
-        (x_hat,) = self._session.run(None, {"y": y.detach().float().cpu().contiguous().numpy()})
+        """Restores `y`, N×C×h×w in [0, 1], on its device and of its type.
+
+        Raises:
+            ShapeError: wrong rank, channels or sides.
+            MemoryError: there is none left.
+            WeightsError: onnxruntime fails otherwise.
+        """
+        if (
+            y.ndim != 4
+            or y.shape[1] != self.channels
+            or any(side == 0 or side % self.multiple_of for side in y.shape[2:])
+        ):
+            raise ShapeError(
+                "the images handed to a graph",
+                expected=f"N×{self.channels}×h×w, h and w multiples of {self.multiple_of}",
+                got="×".join(map(str, y.shape)),
+            )
+        given = {"y": y.detach().float().cpu().contiguous().numpy()}
+        try:
+            (x_hat,) = self._session.run(None, given)
+        except Exception as error:  # of no common kind, as above
+            text = str(error).strip().splitlines()[0]
+            if "alloc" in text.lower() or "out of memory" in text.lower():
+                raise MemoryError(text) from error
+            raise WeightsError("an ONNX graph", expected="to run", got=text) from error
         return torch.from_numpy(x_hat).to(y)
 
 
@@ -102,13 +132,19 @@ def _restorer(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
     return dict(told)
 
 
-def _provider(onnxruntime: Any, device: torch.device) -> str:
-    provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(device.type, "")
-    if provider not in onnxruntime.get_available_providers():
+def _provider(onnxruntime: Any, device: str) -> tuple[str, dict[str, int]]:
+    """onnxruntime's name of a device, with its options."""
+    there = onnxruntime.get_available_providers()
+    cpu, cuda = "CPUExecutionProvider", "CUDAExecutionProvider"
+    if device == "auto":
+        device = "cuda" if cuda in there and torch.cuda.is_available() else "cpu"
+    kind, _, number = device.partition(":")
+    name = {"cpu": cpu, "cuda": cuda}.get(kind, "")
+    if name not in there:
         raise UsageError(
-            f"device '{device.type}' for an ONNX graph",
+            f"device '{device}' for an ONNX graph",
             expected="one that this onnxruntime runs on",
-            got=", ".join(onnxruntime.get_available_providers()),
+            got=", ".join(there),
             remedy="--device cpu, or a build of onnxruntime for the device.",
         )
-    return provider
+    return name, {"device_id": int(number or 0)} if name == cuda else {}

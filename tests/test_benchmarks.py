@@ -28,6 +28,7 @@ SMALL = [
     "--discriminator={name: patchgan, arguments: {width: 4}}",
     "--objective.pool=3",
     "--optimiser.method=adam",
+    "--training.precision=fp32",
 ]
 
 

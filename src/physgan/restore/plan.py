@@ -22,6 +22,14 @@ class Job:
     target: Path
 
 
+_FOREIGN = frozenset(
+    ".3fr .arw .bmp .cr2 .cr3 .dcm .dng .erf .exr .fit .fits .hdr .iiq .jp2 .jxl .kdc .mef .mos .nef"
+    " .nrw .orf .pdf .pef .pgm .ppm .psd .raf .raw .rw2 .rwl .sr2 .srf .srw .svg .tga .x3f".split()
+)
+"""Suffixes of pictures, raw files among them, that are none of ours: to leave one out is a fault,
+since somebody may wait for it."""
+
+
 class Fault(NamedTuple):
     """A part of a request that cannot be carried out."""
 
@@ -49,8 +57,8 @@ def plan(paths: Sequence[Path], output: Path, *, recursive: bool = False) -> Pla
         recursive: also takes what lies deeper in folders.
 
     Returns:
-        Jobs in order; faults: paths that are not there, folders without pictures, two pictures that
-        would become one file; and the files that nobody asked to restore.
+        Jobs in order; faults: paths that are not there, folders without pictures, pictures of kinds
+        that are not taken, two that would become one file; and the files that are no pictures.
     """
     jobs: list[Job] = []
     faults: list[Fault] = []
@@ -65,7 +73,11 @@ def plan(paths: Sequence[Path], output: Path, *, recursive: bool = False) -> Pla
             jobs.append(Job(path, output / path.name))
             continue
         found, others = _pictures_in(path, output, recursive=recursive, unread=faults.append)
-        stray += others
+        for file in others:
+            if file.suffix.lower() in _FOREIGN:
+                faults.append(Fault(file, _foreign(file)))
+            else:
+                stray.append(file)
         if not found:
             faults.append(Fault(path, _empty(path, output, recursive=recursive)))
         jobs += [Job(file, output / file.relative_to(path)) for file in found]
@@ -123,6 +135,15 @@ def _without_clashes(jobs: Sequence[Job], faults: list[Fault]) -> list[Job]:
         else:
             first[job.target] = job
     return list(first.values())
+
+
+def _foreign(path: Path) -> ImageError:
+    return ImageError(
+        f"picture '{path}'",
+        expected=f"one ending in {', '.join(sorted(KINDS))}",
+        got=path.suffix,
+        remedy="Convert it first, from a camera's raw file to a 16-bit TIFF.",
+    )
 
 
 def _empty(path: Path, output: Path, *, recursive: bool) -> ImageError:

@@ -60,6 +60,18 @@ def test_a_file_that_is_no_picture_is_told_of_and_no_fault(
     assert err.endswith("2 restored, 1 left out\n")
 
 
+@pytest.mark.parametrize("name", ["scan.bmp", "IMG.CR2", "scan.PDF"])
+def test_a_picture_of_a_kind_that_is_not_taken_is_a_fault(
+    ground: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (ground / "in" / name).write_bytes(b"x")
+    assert restore(ground) == 1
+    err = capsys.readouterr().err
+    assert name in err
+    assert " first." in err
+    assert len(list((ground / "out").iterdir())) == 2
+
+
 def test_a_fault_says_where_it_comes_from(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--weights", str(ground / "w.safetensors"), "--output", str(ground / "out")]
     assert main(["restore", str(ground / "nothing.png"), *options, "--json"]) == 1

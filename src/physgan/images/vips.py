@@ -15,7 +15,7 @@ from physgan.errors import ImageError
 FieldValue = int | str | bytes | tuple[int, ...] | tuple[float, ...]
 """What a field of libvips' metadata holds."""
 
-_FOREIGN: Final = {
+FOREIGN: Final = {
     **dict.fromkeys(
         (
             *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".kdc", ".mrw", ".nef"),
@@ -25,6 +25,13 @@ _FOREIGN: Final = {
     ),
     ".pdf": ("a document, not a picture", "Render its pages to PNG or TIFF first."),
     ".svg": ("a drawing, not a picture", "Render it to PNG first."),
+    **dict.fromkeys(
+        (
+            *(".bmp", ".dcm", ".exr", ".fit", ".fits", ".hdr", ".jp2", ".jxl", ".pgm", ".ppm"),
+            *(".psd", ".tga"),
+        ),
+        ("a kind that is not taken", "Convert it to PNG or TIFF first."),
+    ),
 }
 """Suffixes of what holds pictures only by way of another program: name and remedy.
 
@@ -123,8 +130,8 @@ def open_vips(vips: Any, path: Path, **options: Any) -> Any:
 def unread(path: Path, head: bytes, error: Exception, *, expected: str) -> ImageError:
     """What to say where libvips did not read a file that begins with `head`."""
     suffix = path.suffix.lower()
-    if suffix in _FOREIGN:
-        got, remedy = _FOREIGN[suffix]
+    if suffix in FOREIGN:
+        got, remedy = FOREIGN[suffix]
     elif head[4:8] == b"ftyp" and head[8:11] in (b"hei", b"hev"):
         got, remedy = "an HEIC file, which this libvips cannot decode", _CONVERT
     elif head[4:12] == b"ftypavis":
@@ -145,8 +152,8 @@ def refuse_foreign(path: Path, *, expected: str) -> None:
     Raises:
         ImageError: by its suffix the file is a camera's raw file, a document or a drawing.
     """
-    if path.suffix.lower() in _FOREIGN:
-        got, remedy = _FOREIGN[path.suffix.lower()]
+    if path.suffix.lower() in FOREIGN:
+        got, remedy = FOREIGN[path.suffix.lower()]
         raise unfit(path, expected=expected, got=got, remedy=remedy)
 
 

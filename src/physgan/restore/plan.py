@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from physgan.errors import ImageError
 from physgan.images.picture import KINDS
+from physgan.images.vips import FOREIGN, unfit
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,6 @@ class Job:
 
     source: Path
     target: Path
-
-
-_FOREIGN = frozenset(
-    ".3fr .arw .bmp .cr2 .cr3 .dcm .dng .erf .exr .fit .fits .hdr .iiq .jp2 .jxl .kdc .mef .mos .nef"
-    " .nrw .orf .pdf .pef .pgm .ppm .psd .raf .raw .rw2 .rwl .sr2 .srf .srw .svg .tga .x3f".split()
-)
-"""Suffixes of pictures, raw files among them, that are none of ours: to leave one out is a fault,
-since somebody may wait for it."""
 
 
 class Fault(NamedTuple):
@@ -74,7 +67,7 @@ def plan(paths: Sequence[Path], output: Path, *, recursive: bool = False) -> Pla
             continue
         found, others = _pictures_in(path, output, recursive=recursive, unread=faults.append)
         for file in others:
-            if file.suffix.lower() in _FOREIGN:
+            if file.suffix.lower() in FOREIGN:
                 faults.append(Fault(file, _foreign(file)))
             else:
                 stray.append(file)
@@ -138,12 +131,9 @@ def _without_clashes(jobs: Sequence[Job], faults: list[Fault]) -> list[Job]:
 
 
 def _foreign(path: Path) -> ImageError:
-    return ImageError(
-        f"picture '{path}'",
-        expected=f"one ending in {', '.join(sorted(KINDS))}",
-        got=path.suffix,
-        remedy="Convert it first, from a camera's raw file to a 16-bit TIFF.",
-    )
+    """To leave such a picture out is a fault, since somebody may wait for it."""
+    got, remedy = FOREIGN[path.suffix.lower()]
+    return unfit(path, expected=f"one of {', '.join(sorted(KINDS))}", got=got, remedy=remedy)
 
 
 def _empty(path: Path, output: Path, *, recursive: bool) -> ImageError:

@@ -25,6 +25,14 @@ FOREIGN: Final = {
     ),
     ".pdf": ("a document, not a picture", "Render its pages to PNG or TIFF first."),
     ".svg": ("a drawing, not a picture", "Render it to PNG first."),
+}
+"""Suffixes of what holds pictures only by way of another program: name and remedy.
+
+Raw files are refused by their names, since many are TIFF files whose first page is a thumbnail.
+"""
+
+UNTAKEN: Final = {
+    **FOREIGN,
     **dict.fromkeys(
         (
             *(".bmp", ".dcm", ".exr", ".fit", ".fits", ".hdr", ".jp2", ".jxl", ".pgm", ".ppm"),
@@ -33,10 +41,7 @@ FOREIGN: Final = {
         ("a kind that is not taken", "Convert it to PNG or TIFF first."),
     ),
 }
-"""Suffixes of what holds pictures only by way of another program: name and remedy.
-
-Raw files are refused by their names, since many are TIFF files whose first page is a thumbnail.
-"""
+"""Suffixes of every picture that is known and not taken: name and remedy."""
 
 _CONVERT: Final = "Convert it to PNG or TIFF first."
 _STORE: Final = "Store it with 8 or 16 bits or as 32-bit floating point, Lab with 16 bits."

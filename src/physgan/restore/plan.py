@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from physgan.errors import ImageError
 from physgan.images.picture import KINDS
-from physgan.images.vips import FOREIGN, unfit
+from physgan.images.vips import UNTAKEN, unfit
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def plan(paths: Sequence[Path], output: Path, *, recursive: bool = False) -> Pla
             continue
         found, others = _pictures_in(path, output, recursive=recursive, unread=faults.append)
         for file in others:
-            if file.suffix.lower() in FOREIGN:
+            if file.suffix.lower() in UNTAKEN:
                 faults.append(Fault(file, _foreign(file)))
             else:
                 stray.append(file)
@@ -132,7 +132,7 @@ def _without_clashes(jobs: Sequence[Job], faults: list[Fault]) -> list[Job]:
 
 def _foreign(path: Path) -> ImageError:
     """To leave such a picture out is a fault, since somebody may wait for it."""
-    got, remedy = FOREIGN[path.suffix.lower()]
+    got, remedy = UNTAKEN[path.suffix.lower()]
     return unfit(path, expected=f"one of {', '.join(sorted(KINDS))}", got=got, remedy=remedy)
 
 

@@ -24,7 +24,7 @@ from physgan.weights.file import read_info
 from tests.restore.small import small_weights
 
 ROOT = Path(__file__).parents[2]
-TASKS = ("deblur-text", "derain", "sr4")
+TASKS = ("deblur-text", "dehaze", "derain", "sr4")
 
 
 def test_these_tasks_ship() -> None:

@@ -58,6 +58,10 @@ class ImageError(PhysganError, ValueError):
     """An image file or a folder of images cannot be used."""
 
 
+class KindError(ImageError):
+    """A file is no picture, or a picture of a kind that is not taken."""
+
+
 class WeightsError(PhysganError, ValueError):
     """A weights file cannot be read, or does not fit the network."""
 

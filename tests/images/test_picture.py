@@ -266,11 +266,13 @@ def test_few_bits(tmp_path: Path, suffix: str, bits: int) -> None:
     path = tmp_path / f"a{suffix}"
     if bits == 1:
         Image.fromarray(values).convert("1").save(path)
-    elif suffix == ".png":
-        Image.fromarray(values).save(path, bits=bits)
-    else:  # neither Pillow nor tifffile packs them without help
+    else:  # neither Pillow 12 nor tifffile packs them without help
         image = pyvips.Image.new_from_memory(values.copy(), W, H, 1, "uchar")
-        image.copy(interpretation="b-w").tiffsave(str(path), bitdepth=bits, predictor="none")
+        image = image.copy(interpretation="b-w")
+        if suffix == ".png":
+            image.pngsave(str(path), bitdepth=bits)
+        else:
+            image.tiffsave(str(path), bitdepth=bits, predictor="none")
     back = there_and_back(path)
     with Image.open(back) as opened:
         assert np.array_equal(np.asarray(opened.convert("L")), values)

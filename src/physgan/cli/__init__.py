@@ -23,6 +23,7 @@ from physgan.errors import PhysganError, RecipeError, UsageError, nearest
 
 # Command -> its module and one line of help.
 COMMANDS = {
+    "app": ("physgan.cli.app", "Serve the web page and the HTTP API."),
     "check-physics": ("physgan.cli.check_physics", "Check how well a physics explains pairs."),
     "degrade": ("physgan.cli.degrade", "Degrade clear pictures by a physics: pairs to check on."),
     "evaluate": ("physgan.cli.evaluate", "Measure a restorer on pairs of pictures."),

@@ -47,9 +47,9 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
         if arguments.json:
             print(json.dumps(_record(name, info), ensure_ascii=False))
             continue
-        print(f"{name}  {_described(info)}")
+        print(f"{name}  {info.description}")
         print(f"    {path.stat().st_size / 1e6:.1f} MB, licence: {info.licence}")
-        if "experimental" in info.training:
+        if info.experimental:
             print("    experimental: falls short of what is asked of this task (see its card)")
         for line in _numbers(info):
             print(f"    {line}")
@@ -59,18 +59,13 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
 def _record(name: str, info: WeightsInfo) -> dict[str, Any]:
     return {
         "task": name,
-        "description": _described(info),
+        "description": info.description,
         "channels": info.channels,
         "scale": info.scale,
         "licence": info.licence,
         "measured": info.measured,
         "training": {k: v for k, v in info.training.items() if k not in ("curve", "began_from")},
     }
-
-
-def _described(info: WeightsInfo) -> str:
-    description = info.recipe.get("description", "") if isinstance(info.recipe, dict) else ""
-    return str(description)
 
 
 def _numbers(info: WeightsInfo) -> list[str]:

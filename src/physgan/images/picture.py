@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor
 
+from physgan.errors import KindError
 from physgan.images.colour import INKS, LAB, PROFILE, bands_of, to_rgb16
 from physgan.images.vips import (
     FieldValue,
@@ -198,22 +199,47 @@ def read_picture(path: Path) -> Picture:
     return picture
 
 
+@dataclass(frozen=True)
+class Glance:
+    """What the head of a picture file tells, before any of its pixels is read.
+
+    Args:
+        kind: of file: png, jpeg, tiff, gif, webp, avif or heic.
+        pixels: of all pages together, taken to be as large as the first.
+        pages: or frames.
+    """
+
+    kind: str
+    pixels: int
+    pages: int
+
+
+def glance_at(path: Path) -> Glance:
+    """Looks at the head of a picture file, as whoever has to refuse the largest ones does.
+
+    Raises:
+        ImageError: as `read_picture`, as far as the head of the file tells.
+    """
+    vips = require_vips(path)
+    head = check_file(path, expected=EXPECTED)
+    refuse_foreign(path, expected=EXPECTED)
+    try:
+        first = open_vips(vips, path)
+        kind, _ = _kind_of(path, first)
+        pages = _pages_of(first)
+    except (vips.Error, UnicodeError) as error:
+        raise unread(path, head, error, expected=EXPECTED) from None
+    return Glance(kind, first.width * first.height * pages, pages)
+
+
 def open_pages(vips: Any, path: Path) -> tuple[str, list[Any]]:
     """The kind of a file, and an upright image for each of its pages."""
     first = open_vips(vips, path)
-    loader = first.get("vips-loader").removesuffix("_source")
-    kind = _LOADED.get(loader)
-    if kind is None:
-        raise unfit(
-            path,
-            expected=EXPECTED,
-            got=f"a file of another kind, read by libvips' {loader}",
-            remedy="Convert it to PNG or TIFF first.",
-        )
+    kind, loader = _kind_of(path, first)
     if loader == "uhdrload":  # a JPEG file with a gain map: the picture that all programs show
         source = vips.Source.new_from_file(str(path))
         first = vips.Image.jpegload_source(source, access="sequential", fail_on="error")
-    count = first.get("n-pages") if "n-pages" in first.get_fields() else 1
+    count = _pages_of(first)
     if count == 1:
         images = [first]
     elif kind in ("gif", "webp"):  # a frame is drawn upon those before it
@@ -222,8 +248,6 @@ def open_pages(vips: Any, path: Path) -> tuple[str, list[Any]]:
         images = [roll.crop(0, height * page, roll.width, height) for page in range(count)]
     else:  # each with an orientation of its own
         images = [open_vips(vips, path, page=page) for page in range(count)]
-    if kind == "avif" and _field(first, "heif-compression") == "hevc":
-        kind = "heic"
     upright = [image.autorot() for image in images]
     like = {(i.width, i.height, i.bands, i.format, i.interpretation) for i in upright}
     if len(like) > 1:
@@ -235,6 +259,27 @@ def open_pages(vips: Any, path: Path) -> tuple[str, list[Any]]:
             remedy="Split it into one file for each page.",
         )
     return kind, upright
+
+
+def _kind_of(path: Path, first: Any) -> tuple[str, str]:
+    """The kind of a file by what is in it, and what libvips reads it with."""
+    loader = first.get("vips-loader").removesuffix("_source")
+    kind = _LOADED.get(loader)
+    if kind is None:
+        raise unfit(
+            path,
+            expected=EXPECTED,
+            got=f"a file of another kind, read by libvips' {loader}",
+            remedy="Convert it to PNG or TIFF first.",
+            fault=KindError,
+        )
+    if kind == "avif" and _field(first, "heif-compression") == "hevc":
+        kind = "heic"
+    return kind, loader
+
+
+def _pages_of(first: Any) -> int:
+    return int(first.get("n-pages")) if "n-pages" in first.get_fields() else 1
 
 
 def _picture(path: Path, kind: str, images: Sequence[Any]) -> Picture:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from physgan.errors import ImageError
+from physgan.errors import ImageError, KindError
 
 FieldValue = int | str | bytes | tuple[int, ...] | tuple[float, ...]
 """What a field of libvips' metadata holds."""
@@ -50,9 +50,16 @@ _STORE: Final = "Store it with 8 or 16 bits or as 32-bit floating point, Lab wit
 _UNREAD_TIFF: Final = ("samples out of range", "bad labq format")
 
 
-def unfit(path: Path, *, expected: str, got: str, remedy: str = "") -> ImageError:
+def unfit(
+    path: Path,
+    *,
+    expected: str,
+    got: str,
+    remedy: str = "",
+    fault: type[ImageError] = ImageError,
+) -> ImageError:
     """The error that says what is wrong with a picture file, in one line."""
-    return ImageError(
+    return fault(
         f"picture file '{path}'",
         expected=expected,
         got=" ".join(got.split()).rstrip(".") or "nothing that can be read",
@@ -135,6 +142,7 @@ def open_vips(vips: Any, path: Path, **options: Any) -> Any:
 def unread(path: Path, head: bytes, error: Exception, *, expected: str) -> ImageError:
     """What to say where libvips did not read a file that begins with `head`."""
     suffix = path.suffix.lower()
+    fault: type[ImageError] = KindError
     if suffix in FOREIGN:
         got, remedy = FOREIGN[suffix]
     elif head[4:8] == b"ftyp" and head[8:11] in (b"hei", b"hev"):
@@ -146,20 +154,20 @@ def unread(path: Path, head: bytes, error: Exception, *, expected: str) -> Image
     elif any(words in str(error) for words in _UNREAD_TIFF):
         got, remedy = "TIFF of numbers that libvips does not read", _STORE
     else:
-        why = reason(error)
+        why, fault = reason(error), ImageError
         got, remedy = "a file that libvips cannot read whole" + (f" ({why})" if why else ""), ""
-    return unfit(path, expected=expected, got=got, remedy=remedy)
+    return unfit(path, expected=expected, got=got, remedy=remedy, fault=fault)
 
 
 def refuse_foreign(path: Path, *, expected: str) -> None:
     """Refuses what libvips would read wrongly or as something else.
 
     Raises:
-        ImageError: by its suffix the file is a camera's raw file, a document or a drawing.
+        KindError: by its suffix the file is a camera's raw file, a document or a drawing.
     """
     if path.suffix.lower() in FOREIGN:
         got, remedy = FOREIGN[path.suffix.lower()]
-        raise unfit(path, expected=expected, got=got, remedy=remedy)
+        raise unfit(path, expected=expected, got=got, remedy=remedy, fault=KindError)
 
 
 def reason(error: Exception) -> str:

@@ -60,6 +60,17 @@ class WeightsInfo:
     training: Mapping[str, JSON] = dataclasses.field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
+    @property
+    def description(self) -> str:
+        """What its recipe says that it does, in a line; possibly empty."""
+        told = self.recipe.get("description") if isinstance(self.recipe, dict) else None
+        return str(told or "")
+
+    @property
+    def experimental(self) -> str:
+        """In which respects it falls short of what is asked of its task; empty where in none."""
+        return str(self.training.get("experimental") or "")
+
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "architecture": (str,),

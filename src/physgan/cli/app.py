@@ -1,0 +1,68 @@
+"""`physgan app`: the web page and the HTTP API."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+
+@dataclass
+class Arguments:
+    """Serve the web page and the HTTP API on this machine; Ctrl-C ends it.
+
+    The page is at the address that it prints, the API at /api, described at /api/docs. Everything
+    is computed here and nothing is sent anywhere. Anybody who reaches the address can use it: leave
+    the host as it is, or put a server in front that asks who they are.
+    """
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for other machines to reach it."""
+    port: int = 7860
+    """Port to listen on; 0 takes a free one."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    megabytes: float = 200
+    """Of one upload, at most."""
+    megapixels: float = 200
+    """Of one picture, at most."""
+    waiting: int = 100
+    """Pictures that may wait while others are restored."""
+    at_once: int = 2
+    """Pictures that are restored at the same time."""
+    seconds: float = 600
+    """In which a picture must have come, and must be restored."""
+
+
+def run(arguments: Arguments, overrides: Sequence[str]) -> int:
+    """Carries the command out; returns the exit status."""
+    from physgan.errors import UsageError
+
+    for name, least in (("megabytes", 0), ("megapixels", 0), ("seconds", 0), ("at_once", 0)):
+        if not getattr(arguments, name) > least:
+            given = f"{getattr(arguments, name):g}"
+            raise UsageError(f"--{name.replace('_', '-')}", expected="more than 0", got=given)
+    if arguments.waiting < 0:
+        raise UsageError("--waiting", expected="0 or more", got=str(arguments.waiting))
+    if not 0 <= arguments.port <= 65535:
+        raise UsageError("--port", expected="0 to 65535", got=str(arguments.port))
+    try:
+        from physgan.web.desk import Desk, Limits
+        from physgan.web.server import serve
+    except ImportError as error:
+        raise UsageError(
+            "the web page",
+            expected="gradio and what goes with it to be installed",
+            got=str(error),
+            remedy="pip install 'physgan[web]'",
+        ) from None
+
+    limits = Limits(**{each.name: getattr(arguments, each.name) for each in fields(Limits)})
+    desk = Desk(limits, device=arguments.device)
+
+    def ready(address: str) -> None:
+        print(address, flush=True)
+        print(f"physgan: the API is described at {address}/api/docs; Ctrl-C ends.", file=sys.stderr)
+
+    serve(desk, host=arguments.host, port=arguments.port, ready=ready)
+    return 0

@@ -1,0 +1,54 @@
+"""Small pictures of picture files, for screens: upright, 8 bits, sRGB, on white."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from physgan.errors import ImageError
+from physgan.images.picture import EXPECTED
+from physgan.images.vips import check_file, require_vips, unread
+
+
+def write_preview(
+    source: Path, target: Path, *, longest: int, size: tuple[int, int] | None = None
+) -> tuple[int, int]:
+    """Writes what a picture file looks like, as a JPEG file without metadata.
+
+    A profile is applied, transparency laid on white; of several pages the first is shown. Large
+    files are reduced while they are read and need little memory.
+
+    Args:
+        source: a picture file.
+        target: the preview, ending in .jpg; replaced if it is there.
+        longest: side in pixels that the preview has at most; small pictures are not enlarged.
+        size: width and height that it shall have instead, whatever those of the picture.
+
+    Returns:
+        Width and height of the preview.
+
+    Raises:
+        ImageError: the file cannot be read, or the preview cannot be written.
+    """
+    vips = require_vips(source)
+    head = check_file(source, expected=EXPECTED)
+    width, height = size or (longest, longest)
+    try:
+        image = vips.Image.thumbnail_source(
+            vips.Source.new_from_file(str(source)),
+            width,
+            height=height,
+            size="force" if size else "down",
+            output_profile="srgb",
+            fail_on="error",
+        )
+        if image.hasalpha():
+            image = image.flatten(background=[255.0])
+        image = image.colourspace("srgb").cast("uchar")
+        image.jpegsave(str(target), Q=90, keep="none")
+    except vips.Error as error:
+        raise unread(source, head, error, expected=EXPECTED) from None
+    except OSError as error:
+        raise ImageError(
+            f"preview '{target}'", expected="a place that can be written", got=str(error)
+        ) from None
+    return image.width, image.height

@@ -1,0 +1,399 @@
+"""The web page: drop pictures, say what is wrong with them, see before and after, take them home.
+
+Every handler is short: pictures are restored at the desk, and a generator tells of them. Who closes
+the page or presses Cancel takes their tickets with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import gradio
+from fastapi import FastAPI
+
+from physgan.errors import PhysganError
+from physgan.images.preview import write_preview
+from physgan.web.api import safe_name, safe_suffix
+from physgan.web.desk import Busy, Cancelled, Desk, Ticket
+from physgan.weights.file import WeightsInfo
+
+WRONG = {
+    "deblur-text": "Text is blurred",
+    "deblur-face": "A face is blurred",
+    "deblur-natural": "A photograph is shaken",
+    "dehaze": "Haze or fog",
+    "derain": "Rain",
+    "sr4": "Too few pixels",
+}
+"""Task -> what a person would say is wrong; other tasks go by their names."""
+
+PREVIEW = 2048
+"""Longest side of what the page shows; what it gives is of full size."""
+
+EXAMPLES = Path(str(resources.files("physgan.web"))) / "examples"
+"""Pictures to try, TASK.jpg or TASK.png each."""
+
+_LOOK = 0.25
+"""seconds between two looks at how far the desk is"""
+
+_CSS = """
+#told { min-height: 3.2em; scroll-margin-top: 1em; }
+#told progress { width: 100%; height: 0.7em; accent-color: var(--color-accent); }
+#told ul { margin: 0.4em 0 0 1.2em; list-style: disc; }
+#examples .grid-wrap { min-height: 0; max-height: none; padding-top: 2em; }
+footer { display: none !important; }
+"""
+_SEEN = """(...given) => {
+    const told = document.getElementById("told"), place = told.getBoundingClientRect();
+    if (place.bottom > window.innerHeight || place.top < 0) told.scrollIntoView();
+    return given;
+}"""
+
+
+@dataclass
+class _Done:
+    """A restored picture that somebody may look at."""
+
+    name: str
+    file: Path
+    before: Path
+    after: Path
+
+
+@dataclass
+class _Visit:
+    """What one opened page has at the desk, and what it got."""
+
+    folder: Path
+    tickets: list[Ticket] = field(default_factory=list)
+    done: list[_Done] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Forgets what was restored before."""
+        self.empty()
+        self.folder.mkdir()
+
+    def cancel(self) -> None:
+        for ticket in self.tickets:
+            ticket.cancel()
+
+    def empty(self) -> None:
+        self.cancel()
+        self.done = []
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def mount_page(app: FastAPI, desk: Desk, folder: Path) -> FastAPI:
+    """Puts the page at the root of an application.
+
+    Args:
+        app: the application.
+        desk: restores.
+        folder: where uploads and results lie while their page is open.
+    """
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "page")
+    mounted: FastAPI = gradio.mount_gradio_app(
+        app,
+        _page(desk, folder),
+        path="",
+        max_file_size=desk.limits.bytes,
+        allowed_paths=[str(EXAMPLES), str(folder)],
+        ssr_mode=False,
+        footer_links=[],
+        css=_CSS,
+        theme=_theme(),
+    )
+    return mounted
+
+
+class _Visits:
+    """Every page that is open, by gradio's name for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._visits: dict[str, _Visit] = {}
+
+    def of(self, request: gradio.Request) -> _Visit:
+        key = request.session_hash or ""
+        if key not in self._visits:
+            self._visits[key] = _Visit(Path(tempfile.mkdtemp(dir=self._folder)))
+        return self._visits[key]
+
+    def stop(self, request: gradio.Request) -> None:
+        self.of(request).cancel()
+
+    def left(self, request: gradio.Request) -> None:
+        visit = self._visits.pop(request.session_hash or "", None)
+        if visit is not None:
+            visit.empty()
+
+
+def _page(desk: Desk, folder: Path) -> gradio.Blocks:
+    visits = _Visits(folder)
+    examples = [path for path in sorted(EXAMPLES.iterdir()) if path.stem in desk.tasks]
+    quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+    page: gradio.Blocks = gradio.Blocks(
+        title="physgan", analytics_enabled=False, delete_cache=(600, 3600)
+    )
+    with page:
+        gradio.Markdown(
+            "# physgan\nRestores degraded pictures. Everything is computed by this server; nothing "
+            "is sent anywhere else."
+        )
+        with gradio.Row():
+            with gradio.Column(scale=2, min_width=320):
+                files = gradio.File(
+                    label="Pictures", file_count="multiple", type="filepath", height=180
+                )
+                task = gradio.Radio(
+                    [(WRONG.get(name, name), name) for name in desk.tasks],
+                    label="What is wrong with them?",
+                )
+                about = gradio.HTML(_about(None), elem_id="about")
+                strength = gradio.Slider(
+                    0, 1, value=1, step=0.05, label="Strength", info="Less mixes the original in."
+                )
+                go = gradio.Button("Restore", variant="primary")
+                if examples:
+                    gallery = gradio.Gallery(
+                        [(str(path), WRONG.get(path.stem, path.stem)) for path in examples],
+                        label="Or click one of these to try",
+                        columns=3,
+                        height="auto",
+                        allow_preview=False,
+                        object_fit="cover",
+                        interactive=False,
+                        buttons=[],
+                        elem_id="examples",
+                    )
+            with gradio.Column(scale=3, min_width=320):
+                told = gradio.HTML(
+                    _sentence("Before and after will be shown here."), elem_id="told"
+                )
+                cancel = gradio.Button("Cancel", variant="stop", visible=False)
+                with gradio.Column(visible=False) as results:
+                    chosen = gradio.Dropdown([], label="Picture", visible=False)
+                    compared = gradio.ImageSlider(
+                        label="Before and after",
+                        type="filepath",
+                        interactive=False,
+                        max_height=720,
+                        buttons=["fullscreen"],
+                        elem_id="compared",
+                    )
+                    one = gradio.DownloadButton(visible=False, variant="primary")
+                    every = gradio.DownloadButton(visible=False)
+
+        async def restore(
+            files: Sequence[str] | None, task: str | None, strength: float, request: gradio.Request
+        ) -> AsyncIterator[dict[Any, Any]]:
+            if not files or task is None:
+                missing = "Choose pictures first." if not files else "Say what is wrong with them."
+                yield {told: _sentence(missing)}
+                return
+            visit, faults = visits.of(request), list[str]()
+            visit.begin()
+            yield {
+                told: _sentence("Looking at what came …"),
+                go: gradio.Button(interactive=False),
+                cancel: gradio.Button(visible=True),
+                results: gradio.Column(visible=False),
+            }
+            try:
+                async for progress in _restored(desk, visit, files, task, strength, faults):
+                    yield {told: progress}
+                archive = await asyncio.to_thread(_zipped, visit)
+            except Exception:
+                visit.cancel()
+                yield {
+                    told: _sentence("Something went wrong that should not; the server's log says."),
+                    go: gradio.Button(interactive=True),
+                    cancel: gradio.Button(visible=False),
+                }
+                raise
+            names = [(done.name, number) for number, done in enumerate(visit.done)]
+            slider, single = show(0, request)
+            yield {
+                told: _ended(visit.done, faults),
+                go: gradio.Button(interactive=True),
+                cancel: gradio.Button(visible=False),
+                results: gradio.Column(visible=bool(names)),
+                chosen: gradio.Dropdown(names, value=0 if names else None, visible=len(names) > 1),
+                compared: slider,
+                one: single,
+                every: gradio.DownloadButton(
+                    f"Download all {len(names)} as ZIP", value=archive, visible=archive is not None
+                ),
+            }
+
+        def show(number: int | None, request: gradio.Request) -> tuple[Any, Any]:
+            done = visits.of(request).done
+            if number is None or number >= len(done):
+                return None, gradio.DownloadButton(visible=False)
+            one = done[number]
+            label = f"Download {one.name}"
+            download = gradio.DownloadButton(label, value=str(one.file), visible=True)
+            return (str(one.before), str(one.after)), download
+
+        def example(event: gradio.SelectData) -> tuple[list[str], str]:
+            path = examples[event.index]
+            return [str(path)], path.stem
+
+        begin: dict[str, Any] = {
+            "fn": restore,
+            "inputs": [files, task, strength],
+            "outputs": [told, go, cancel, results, chosen, compared, one, every],
+            "concurrency_limit": None,
+            "js": _SEEN,
+            **quietly,
+        }
+        go.click(**begin)
+        cancel.click(visits.stop, queue=False, **quietly)
+        task.change(lambda name: _about(desk.tasks.get(name)), task, about, **quietly)
+        chosen.input(show, chosen, [compared, one], **quietly)
+        if examples:
+            gallery.select(example, None, [files, task], **quietly).then(**begin)
+        page.unload(visits.left)
+    page.queue(max_size=None)
+    return page
+
+
+def _theme() -> Any:
+    """gradio's own with the fonts of the system: none is fetched from anywhere."""
+    plain = ["ui-sans-serif", "system-ui", "sans-serif"]
+    return gradio.themes.Default(
+        primary_hue="teal", font=plain, font_mono=["ui-monospace", "monospace"]
+    )
+
+
+async def _restored(
+    desk: Desk,
+    visit: _Visit,
+    files: Iterable[str],
+    task: str,
+    strength: float,
+    faults: list[str],
+) -> AsyncIterator[str]:
+    """Hands files in, in turn, and tells of the progress; `visit` and `faults` take what comes."""
+    waiting = [Path(file) for file in files]
+    count, used = len(waiting), set[str]()
+    visit.tickets = []
+    stopped = False
+    handed: list[tuple[Path, Ticket]] = []
+    while waiting or handed:
+        while waiting and not stopped and len(handed) < 2 * desk.limits.at_once:
+            upload = waiting[0]
+            try:
+                ticket = await asyncio.to_thread(_hand_in, desk, visit, upload, task, strength)
+            except Busy:  # others have the desk; go on when they have gone
+                break
+            except PhysganError as error:
+                faults.append(str(error))
+            else:
+                ticket.name = _unlike(ticket.name, used)
+                visit.tickets.append(ticket)
+                handed.append((upload, ticket))
+            waiting.pop(0)
+        while handed and handed[0][1].future.done():
+            upload, ticket = handed.pop(0)
+            try:
+                done = await asyncio.to_thread(_shown, visit, upload, ticket)
+                visit.done.append(done)
+            except Cancelled:
+                stopped, waiting = True, []
+            except PhysganError as error:
+                faults.append(str(error))
+        shares = sum(ticket.share for _, ticket in handed)
+        begun = any(ticket.begun for _, ticket in handed)
+        finished = len(visit.done) + len(faults)
+        yield _progress(finished, count, (finished + shares) / count, waits=not begun)
+        if (handed and not handed[0][1].future.done()) or (waiting and not handed):
+            await asyncio.sleep(_LOOK)
+    if stopped:
+        faults.append("Cancelled.")
+
+
+def _hand_in(desk: Desk, visit: _Visit, upload: Path, task: str, strength: float) -> Ticket:
+    name = safe_name(upload.name)
+    own = Path(tempfile.mkdtemp(dir=visit.folder))
+    source = own / f"observed{safe_suffix(name)}"
+    shutil.copyfile(upload, source)
+    return desk.submit(source, own, task=task, strength=strength, name=name)
+
+
+def _shown(visit: _Visit, upload: Path, ticket: Ticket) -> _Done:
+    """A restored picture under its own name, with what the page shows of it."""
+    restored = ticket.future.result()
+    own = restored.parent
+    (source,) = own.glob("observed*")
+    before, after = own / "before.jpg", own / "after.jpg"
+    size = write_preview(restored, after, longest=PREVIEW)
+    write_preview(source, before, longest=PREVIEW, size=size)
+    source.unlink()
+    folder = own / "result"
+    folder.mkdir()
+    return _Done(ticket.name, restored.rename(folder / ticket.name), before, after)
+
+
+def _unlike(name: str, used: set[str]) -> str:
+    """A name that no other has: `a.png`, `a-2.png`."""
+    path, number, unlike = Path(name), 2, name
+    while unlike in used:
+        unlike, number = f"{path.stem}-{number}{path.suffix}", number + 1
+    used.add(unlike)
+    return unlike
+
+
+def _zipped(visit: _Visit) -> str | None:
+    """All of several pictures in one file."""
+    if len(visit.done) < 2:
+        return None
+    path = visit.folder / "restored.zip"
+    # Pictures are compressed already.
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for done in visit.done:
+            archive.write(done.file, done.name)
+    return str(path)
+
+
+def _sentence(text: str) -> str:
+    return f'<p role="status" aria-live="polite">{html.escape(text)}</p>'
+
+
+def _progress(finished: int, count: int, share: float, *, waits: bool) -> str:
+    which = f"{finished + 1} of {count}" if count > 1 and finished < count else "the picture"
+    text = "Waiting for a free place …" if waits else f"Restoring {which} …"
+    return (
+        f'{_sentence(text)}<progress max="1" value="{share:.3f}" aria-label="progress">'
+        f"{share:.0%}</progress>"
+    )
+
+
+def _ended(done: Sequence[_Done], faults: Sequence[str]) -> str:
+    text = "Nothing restored."
+    if done:
+        text = f"{len(done)} pictures restored." if len(done) > 1 else f"{done[0].name} restored."
+    items = "".join(f"<li>{html.escape(fault)}</li>" for fault in faults)
+    return _sentence(text) + (f'<ul role="alert">{items}</ul>' if faults else "")
+
+
+def _about(info: WeightsInfo | None) -> str:
+    """What a task does and what it is bound to."""
+    if info is None:
+        return ""
+    parts = [html.escape(info.description)]
+    if info.experimental:
+        parts.append(f"<b>Experimental:</b> {html.escape(info.experimental)}.")
+    parts.append(f"Licence of the weights: {html.escape(info.licence)}.")
+    return f"<p>{' '.join(parts)}</p>"

@@ -26,6 +26,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from physgan.errors import UsageError
+from physgan.images.vips import refuse_rare_kinds
 from physgan.web.api import DESCRIPTION, api
 from physgan.web.desk import VERSION, Desk, Limits
 
@@ -125,6 +126,7 @@ def serve(
     port = listening.getsockname()[1]
     hosts = LOOPBACK if host in LOOPBACK else ()
     shown = f"[{host}]" if ":" in host else host
+    refuse_rare_kinds()
     try:
         with _temporary() as folder:
             config = uvicorn.Config(

@@ -31,8 +31,9 @@ class Arguments:
     """Folder of the results; names, endings and paths within folders are kept."""
     task: str | None = None
     """Name of shipped weights."""
-    weights: Path | None = None
-    """A weights file, the folder of a run, or an exported graph, in place of a task."""
+    weights: str | None = None
+    """A weights file, the folder of a run, an exported graph, or org/name of the Hugging Face hub,
+    in place of a task."""
     recursive: bool = False
     """Also look into folders within folders."""
     skip_existing: bool = False
@@ -101,8 +102,10 @@ def _restore(arguments: Arguments, source: Path) -> int:
     from physgan.restore.restorer import Restorer
 
     restorer = Restorer.from_pretrained(source, device=arguments.device)
-    if arguments.task is not None and restorer.info is not None:
-        licence = f"weights '{arguments.task}', licence: {restorer.info.licence}"
+    own = arguments.weights is not None and Path(arguments.weights).exists()
+    if not own and restorer.info is not None:
+        name = arguments.task or arguments.weights
+        licence = f"weights '{name}', licence: {restorer.info.licence}"
         print(f"physgan: {licence}", file=sys.stderr)
     with _bar() as bar:
         outcomes = restore_files(

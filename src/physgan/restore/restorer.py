@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
 
-from physgan.errors import ShapeError, WeightsError
+from physgan.errors import ShapeError, UsageError, WeightsError
 from physgan.networks import channels_last
 from physgan.restore.device import Elsewhere
 from physgan.restore.file import restore_file, taken
@@ -15,6 +16,7 @@ from physgan.restore.page import restore_images
 from physgan.types import RestoreFn
 from physgan.weights.catalogue import find_weights
 from physgan.weights.file import WeightsInfo, load_weights
+from physgan.weights.hub import push, require_repository, save_folder
 
 
 class Restorer:
@@ -36,15 +38,18 @@ class Restorer:
 
     @classmethod
     def from_pretrained(cls, source: str | Path, *, device: str = "auto") -> Restorer:
-        """Loads weights by a shipped name, from a file, or from the folder of a run.
+        """Loads weights by a shipped name, from a file or a folder, or from the Hugging Face hub.
 
         Args:
-            source: such as `deblur-text`, `weights.safetensors`, `runs/first` or `graph.onnx`.
+            source: such as `deblur-text`, `weights.safetensors`, `runs/first`, `graph.onnx`,
+                `org/name` or `org/name@revision`; the first of these that there is.
             device: `auto` takes a GPU where there is one.
 
         Raises:
-            WeightsError: there are no such weights, they are damaged, or the device is not there.
-            UsageError: a graph, without onnxruntime for the device.
+            WeightsError: there are no such weights, they are damaged, or the device is not there;
+                the hub is not reached, and the cache does not hold them.
+            UsageError: a graph without onnxruntime for the device, or a repository without
+                huggingface_hub.
         """
         path = find_weights(source)
         if path.suffix.lower() == ".onnx":
@@ -55,6 +60,53 @@ class Restorer:
         target = _device(device)
         network, info = load_weights(path, device=target)
         return cls(channels_last(network), info, device=target)
+
+    def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Writes weights and card as a repository of the hub holds them.
+
+        `from_pretrained(folder)` gives the same results, bit for bit.
+
+        Args:
+            folder: becomes `model.safetensors` and `README.md`; made where it is missing.
+            overwrite: replaces the two files where they are there.
+
+        Raises:
+            UsageError: this is no network with a header, which alone can be saved.
+            WeightsError: the files are there, or cannot be written.
+        """
+        self._save(Path(folder), overwrite=overwrite)
+
+    def push_to_hub(
+        self, name: str, *, private: bool | None = None, token: str | None = None
+    ) -> str:
+        """Uploads weights and card to the Hugging Face hub, and returns the address.
+
+        What is there under the two names of files is replaced; the hub keeps its history.
+
+        Args:
+            name: `org/name`; made where it is missing.
+            private: whether a new repository is; None leaves it to the settings of `org`.
+            token: of the hub; that of `hf auth login` by default.
+
+        Raises:
+            UsageError: this is no network with a header, `name` is no `org/name`, or
+                huggingface_hub is not installed.
+            WeightsError: the hub is not reached, or refuses.
+        """
+        require_repository(name)
+        with TemporaryDirectory(prefix="physgan-") as folder:
+            self._save(Path(folder), name=name)
+            return push(Path(folder), name, private=private, token=token)
+
+    def _save(self, folder: Path, *, name: str = "", overwrite: bool = False) -> None:
+        network = self.fn.fn
+        if not isinstance(network, nn.Module) or self.info is None:
+            raise UsageError(
+                "restorer to save",
+                expected="a network with a header, as from_pretrained loads it",
+                got="one without a header" if isinstance(network, nn.Module) else "no network",
+            )
+        save_folder(folder, network.state_dict(), self.info, name=name, overwrite=overwrite)
 
     @property
     def device(self) -> torch.device:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from physgan.errors import ShapeError, UsageError, WeightsError
 from physgan.networks import channels_last
+from physgan.restore.compare import Comparison, compared, images_of
 from physgan.restore.device import Elsewhere
 from physgan.restore.file import restore_file, taken
 from physgan.restore.page import restore_images
@@ -60,6 +61,31 @@ class Restorer:
         target = _device(device)
         network, info = load_weights(path, device=target)
         return cls(channels_last(network), info, device=target)
+
+    def compare(
+        self,
+        y: Tensor | str | Path,
+        x: Tensor | str | Path | None = None,
+        *,
+        strength: float = 1.0,
+    ) -> Comparison:
+        """Restores images for people to look at: a notebook shows before and after side by side.
+
+        Args:
+            y: a tensor N×C×H×W or C×H×W in [0, 1], or a picture file, whose first page is taken.
+            x: the clear images, likewise, to measure before and after against.
+            strength: as for tensors.
+
+        Returns:
+            The images with their scores; `.save(path)` writes them side by side.
+
+        Raises:
+            ImageError: a file cannot be read.
+            ShapeError: tensors of another shape or type, or channels that the weights do not take.
+        """
+        given = images_of(y, "images to compare")
+        clear = None if x is None else images_of(x, "clear images x")
+        return compared(given, self(given, strength=strength), clear)
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Writes weights and card as a repository of the hub holds them.
@@ -162,9 +188,16 @@ class Restorer:
         restore_file(self.fn, Path(source), target, strength=strength)
 
     def __repr__(self) -> str:
-        name = self.info.architecture if self.info is not None else "no header"
-        scale = f", ×{self.fn.scale}" if self.fn.scale != 1 else ""
-        return f"Restorer({name}, {self.fn.channels} channels{scale}, on {self.device})"
+        fn, info = self.fn.fn, self.info
+        kind = type(fn).__name__ if info is None else info.architecture
+        parts = [f"{self.fn.channels} channels", f"scale {self.fn.scale}", f"on {self.device}"]
+        if isinstance(fn, nn.Module):
+            parts.insert(0, f"{sum(p.numel() for p in fn.parameters()):,} parameters")
+        if info is None:
+            return f"Restorer({', '.join([kind, *parts])}; no header)"
+        name = f"{info.name}, " if info.name else ""
+        experimental = "; experimental" if info.experimental else ""
+        return f"Restorer({name}{', '.join([kind, *parts])}; licence: {info.licence}{experimental})"
 
 
 def _device(name: str) -> torch.device:

@@ -212,3 +212,58 @@ def test_the_script_and_the_module_are_the_same() -> None:
             [*start, "--version"], capture_output=True, text=True, check=True, timeout=60
         )
         assert result.stdout == f"physgan {__version__}\n"
+
+
+GATHERS = """
+    paths: Positional[tuple[Path, ...]]
+    output: Path
+    seed: int = 0
+    some: bool = False
+"""
+
+
+@pytest.fixture
+def gathers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A command `gather` that takes several words by their place."""
+    name = f"gather_{tmp_path.name}"
+    text = MODULE.format(head="", body="print(arguments); return 0")
+    before, _, rest = text.partition("    recipe: Positional[str]")
+    text = before + GATHERS.strip("\n") + "\n\n" + rest[rest.index("def run") :]
+    (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(COMMANDS, "gather", (name, "Gather."))
+    return "gather"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a b --output OUT --seed -1 --some",
+        "--output OUT --seed -1 --some a b",
+        "a --output OUT b --seed -1 --some",
+        "--some a --seed -1 b --output OUT",
+        "--output=OUT a --some --seed=-1 b",
+        "--seed -1 a --output OUT --some -- b",
+    ],
+)
+def test_words_may_stand_between_options(
+    gathers: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([gathers, *line.split()]) == 0
+    out, err = capsys.readouterr()
+    assert "(PosixPath('a'), PosixPath('b')), output=PosixPath('OUT'), seed=-1, some=True" in out
+    assert err == ""
+
+
+def test_what_begins_with_a_dash_comes_behind_two(
+    gathers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([gathers, "a", "--output", "OUT", "--", "-b", "--some"]) == 0
+    out = capsys.readouterr().out
+    assert "(PosixPath('a'), PosixPath('-b'), PosixPath('--some'))" in out
+    assert "some=False" in out
+
+
+def test_a_slip_between_words_is_named(gathers: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([gathers, "a", "--smoe", "b", "--output", "OUT"]) == 2
+    assert "'--smoe' of 'gather'. Did you mean '--some'?" in capsys.readouterr().err

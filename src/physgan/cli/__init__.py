@@ -75,9 +75,11 @@ def _dispatch(argv: list[str]) -> int:
     if name == "--version":
         print(f"physgan {__version__}")
         return 0
+    if name == "--completion":
+        return _complete(rest)
     if name not in COMMANDS:
         kind, known = (
-            ("option", ["--help", "--version"])
+            ("option", ["--help", "--version", "--completion"])
             if name.startswith("-")
             else ("command", list(COMMANDS))
         )
@@ -85,19 +87,34 @@ def _dispatch(argv: list[str]) -> int:
     return _run(name, rest)
 
 
+def _complete(shells: list[str]) -> int:
+    from physgan.cli.completion import SHELLS, completion
+
+    if len(shells) != 1 or shells[0] not in SHELLS:
+        told = repr(" ".join(shells)) if shells else "nothing"
+        among = ", ".join(SHELLS)
+        return _wrong_usage(f"--completion: expected one of {among}, got {told}.")
+    print(completion(shells[0], COMMANDS), end="")
+    return 0
+
+
 def _run(name: str, argv: list[str]) -> int:
     import tyro
 
+    from physgan.cli.options import placed_first
+
     module = import_module(COMMANDS[name][0])
+    # Behind an override nobody can tell whether a word is its value or stands for itself.
+    overridden = getattr(module, "TAKES_OVERRIDES", False)
     asked = not {"-h", "--help"}.isdisjoint(argv)
     arguments, unknown = tyro.cli(
         module.Arguments,
-        args=argv,
+        args=argv if overridden else placed_first(module.Arguments, argv),
         prog=f"physgan {name}",
         description=module.describe(argv) if asked and hasattr(module, "describe") else None,
         return_unknown_args=True,
     )
-    if unknown and not getattr(module, "TAKES_OVERRIDES", False):
+    if unknown and not overridden:
         flags = [f"--{field.name.replace('_', '-')}" for field in fields(module.Arguments)]
         return _wrong_usage(
             f"unknown argument '{unknown[0]}' of '{name}'. {nearest(unknown[0], flags)} "
@@ -124,8 +141,9 @@ def _usage() -> str:
             *lines,
             "",
             "options:",
-            "  -h, --help  show this and exit",
-            "  --version   show the version and exit",
+            "  -h, --help          show this and exit",
+            "  --version           show the version and exit",
+            "  --completion SHELL  print what completes arguments in bash, zsh or fish, and exit",
             "",
             "'physgan COMMAND --help' lists the arguments of a command.",
         ]

@@ -34,7 +34,8 @@ CASES: dict[str, tuple[str, set[str]]] = {
     "parts": ("drawn_rain noise", {"name", "example"}),
     "tasks": ("", {"task", "licence", "measured"}),
     "train": (
-        "tiny.yaml --data.train clear --output run --training.schedule={constant:1,decay:1}",
+        "tiny.yaml --data.train clear --output run --training.schedule.constant 1 "
+        "--training.schedule.decay 1 --device cpu",
         {"weights", "steps", "psnr"},
     ),
 }  # fmt: skip

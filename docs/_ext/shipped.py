@@ -1,0 +1,94 @@
+"""What weights are measured at, from their own header: a page that shows it cannot fall behind.
+
+The directive `physgan-measured TASK` gives licence, shortcomings and a table, or says that no weights
+of the task ship with this version and how to train them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+TITLES = ["set", "protocol", "PSNR before", "after", "SSIM before", "after", "worst picture"]
+
+
+class Measured(SphinxDirective):
+    """The numbers of one task."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        from physgan.weights.catalogue import SHIPPED, shipped_file
+        from physgan.weights.file import read_info
+
+        (task,) = self.arguments
+        if task not in SHIPPED:
+            return self.parse_text_to_nodes(StringList(_none(task).splitlines()))
+        info = read_info(shipped_file(task))
+        self.env.note_dependency(str(shipped_file(task)))
+        lines = [f"Licence of the weights: {info.licence}.", ""]
+        if short := info.training.get("experimental"):
+            lines += [f"They are marked experimental, for what they miss: {short}.", ""]
+        rows = [row for row in info.measured if isinstance(row, Mapping)]
+        lines += _table([row for row in rows if "input_psnr" in row and row["set"] != "held-out crops"])
+        for row in rows:
+            lines += _alone(row)
+        lines += [f"All of it stands in :doc:`the card </cards/{task}>`.", ""]
+        return self.parse_text_to_nodes(StringList(lines))
+
+
+def _none(task: str) -> str:
+    return f"""No weights of this task ship with this version. Until they do, train them as above and name the
+folder of the run in place of the task::
+
+    physgan restore PICTURES --weights runs/{task} --output restored
+"""
+
+
+def _table(rows: list[Mapping[str, Any]]) -> list[str]:
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for cells in [TITLES, *map(_cells, rows)]:
+        lines += [f"   {'*' if i == 0 else ' '} - {cell}" for i, cell in enumerate(cells)]
+    return [*lines, ""]
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    def number(name: str, form: str) -> str:
+        return format(row[name], form).replace("-", "−") if name in row else ""
+
+    gain = number("worst_gain", "+.2f")
+    return [
+        str(row["set"]),
+        f"`{row['protocol']}`",
+        f"{number('input_psnr', '.2f')} dB",
+        f"{number('psnr', '.2f')} dB",
+        number("input_ssim", ".3f"),
+        number("ssim", ".3f"),
+        f"{gain} dB" if gain else "",
+    ]
+
+
+def _alone(row: Mapping[str, Any]) -> list[str]:
+    """What does not fit into the table: clear pictures put through, and text."""
+    told = []
+    if "worst_psnr" in row:
+        told.append(
+            f"Clear pictures put through come back at {row['psnr']:.1f} dB, the worst at "
+            f"{row['worst_psnr']:.1f} dB; mean colours move by {row['colour_moves_by']:.2f}/255."
+        )
+    if "text_error" in row:
+        told.append(
+            f"Tesseract misreads {row['input_text_error']:.0%} of the characters before and "
+            f"{row['text_error']:.0%} after ({row['set']})."
+        )
+    return [line for sentence in told for line in (sentence, "")]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("physgan-measured", Measured)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -37,8 +37,9 @@ exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.py", "sg_execution_t
 
 # ---------------------------------------------------------------- pages
 
-myst_enable_extensions = ["amsmath", "dollarmath"]
+myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+smartquotes = False  # which would make a dash of --output
 
 html_theme = "furo"
 html_title = "physgan"

@@ -1,7 +1,7 @@
 """The reference of commands, from the command line's own table, dataclasses and recipe schema.
 
 Two directives: `physgan-commands` writes a section for each command, `physgan-fields` the fields of
-a recipe. Nothing of either is written by hand, so neither can fall behind the code.
+a recipe, both as Markdown. Nothing of either is written by hand, so neither can fall behind the code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
-from docstrings import escaped
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
@@ -44,7 +43,7 @@ class Fields(SphinxDirective):
         lines = []
         for told in field_lines(None):
             name, _, rest = told.partition("  ")
-            lines += [_code(name), *(f"   {line}" for line in escaped([rest])), ""]
+            lines += [f"`{name}`", f": {rest}", ""]
         return self.parse_text_to_nodes(StringList(lines))
 
 
@@ -56,26 +55,20 @@ def _command(name: str, module_name: str, summary: str) -> Iterator[str]:
     positional = [p for p in parts if tyro.conf.Positional in getattr(hints[p], "__metadata__", ())]
     required = [p for p, field in parts.items() if _default(field) is MISSING]
 
-    yield from (name, "-" * len(name), "")
+    yield from (f"## {name}", "")
     words = ["physgan", name]
     words += [p.upper() + ("..." if _many(hints[p]) else "") for p in positional]
     words += [f"{_flag(p)} {_value(hints[p])}" for p in required if p not in positional]
     overrides = " [--dotted.overrides ...]" if getattr(module, "TAKES_OVERRIDES", False) else ""
-    yield from (".. code-block:: text", "", f"   {' '.join(words)} [OPTIONS]{overrides}", "")
+    yield from ("```text", f"{' '.join(words)} [OPTIONS]{overrides}", "```", "")
     text = inspect.cleandoc(module.Arguments.__doc__ or summary)
-    yield from (*escaped(text.splitlines()), "")
+    yield from (text, "")
     for part, field in parts.items():
         title = part.upper() if part in positional else f"{_flag(part)} {_value(hints[part])}"
-        yield _code(title.strip())
-        for line in escaped([line for line in described["Arguments", part] if line]):
-            yield f"   {line}"
+        told = " ".join(described["Arguments", part]).strip()
         if isinstance(default := _default(field), str | int | float) and default is not False:
-            yield f"   By default ``{default}``."
-        yield ""
-
-
-def _code(text: str) -> str:
-    return f"``{text}``"
+            told += f" By default `{default}`."
+        yield from (f"`{title.strip()}`", f": {told}", "")
 
 
 def _flag(name: str) -> str:

@@ -35,26 +35,26 @@ class Measured(SphinxDirective):
         if short := info.training.get("experimental"):
             lines += [f"They are marked experimental, for what they miss: {short}.", ""]
         rows = [row for row in info.measured if isinstance(row, Mapping)]
-        lines += _table([row for row in rows if "input_psnr" in row and row["set"] != "held-out crops"])
+        lines += _table([r for r in rows if "input_psnr" in r and r["set"] != "held-out crops"])
         for row in rows:
             lines += _alone(row)
-        lines += [f"All of it stands in :doc:`the card </cards/{task}>`.", ""]
+        lines += [f"All of it stands in [the card](/cards/{task}.md).", ""]
         return self.parse_text_to_nodes(StringList(lines))
 
 
 def _none(task: str) -> str:
-    return f"""No weights of this task ship with this version. Until they do, train them as above and name the
-folder of the run in place of the task::
+    return f"""No weights of this task ship with this version. Until they do, train them as above, and
+name the folder of the run in place of the task:
 
-    physgan restore PICTURES --weights runs/{task} --output restored
+```
+physgan restore PICTURES --weights runs/{task} --output restored
+```
 """
 
 
 def _table(rows: list[Mapping[str, Any]]) -> list[str]:
-    lines = [".. list-table::", "   :header-rows: 1", ""]
-    for cells in [TITLES, *map(_cells, rows)]:
-        lines += [f"   {'*' if i == 0 else ' '} - {cell}" for i, cell in enumerate(cells)]
-    return [*lines, ""]
+    lines = [TITLES, ["---"] * len(TITLES), *map(_cells, rows)]
+    return [*("| " + " | ".join(cells) + " |" for cells in lines), ""]
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

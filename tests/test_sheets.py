@@ -71,9 +71,10 @@ def test_the_page_shows_every_sheet_and_no_other() -> None:
 
 def test_every_packed_picture_stands_in_notice_with_its_hash() -> None:
     notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
-    entries = re.findall(r"(docs/pictures/\S+)\s.*?\b([0-9a-f]{64})\n", notice, re.DOTALL)
+    entries = re.findall(r"^  (\S+/\S+)\s.*?\b([0-9a-f]{64})\n", notice, re.DOTALL | re.MULTILINE)
     hashes = {ROOT / name: digest for name, digest in entries}
-    assert hashes == {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in PICTURES.iterdir()}
+    packed = [*PICTURES.iterdir(), *(ROOT / "src" / "physgan" / "web" / "examples").iterdir()]
+    assert hashes == {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in packed}
 
 
 def test_a_sheet_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,7 +110,7 @@ class Desk:
         self._infos = {name: read_info(path) for name, path in self._files.items()}
         self._restorers: dict[str, Restorer] = {}
         self._loading, self._counting = Lock(), Lock()
-        self._held = 0
+        self._held: set[Ticket] = set()
         self._pool = ThreadPoolExecutor(self.limits.at_once, "restoring")
 
     @property
@@ -121,12 +121,12 @@ class Desk:
     @property
     def held(self) -> int:
         """Pictures that wait or are being restored."""
-        return self._held
+        return len(self._held)
 
     @property
     def full(self) -> bool:
         """Whether no more is taken for now."""
-        return self._held >= self.limits.waiting + self.limits.at_once
+        return self.held >= self.limits.waiting + self.limits.at_once
 
     def submit(
         self, source: Path, folder: Path, *, task: str, strength: float = 1.0, name: str
@@ -168,10 +168,10 @@ class Desk:
                 raise Busy(
                     "pictures that wait",
                     expected=f"fewer than {self.limits.waiting}",
-                    got=str(self._held),
+                    got=str(self.held),
                     remedy="Come back in a minute.",
                 )
-            self._held += 1
+            self._held.add(ticket)
         target = folder / f"restored{Path(name).suffix.lower()}"
         self._pool.submit(self._work, ticket, source, target, task, strength)
         return ticket
@@ -189,7 +189,10 @@ class Desk:
             raise UsageError("strength", expected="0 to 1", got=f"{strength:g}")
 
     def close(self) -> None:
-        """Takes no more work, and ends when what is under way has."""
+        """Ends what is under way before its next tile, and takes no more."""
+        with self._counting:
+            for ticket in self._held:
+                ticket.cancel()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _work(self, ticket: Ticket, source: Path, target: Path, task: str, strength: float) -> None:
@@ -205,7 +208,7 @@ class Desk:
             result = error
         finally:
             with self._counting:
-                self._held -= 1
+                self._held.remove(ticket)
         # Whoever waits goes on now, and may hand in the next.
         if isinstance(result, BaseException):
             ticket.future.set_exception(result)

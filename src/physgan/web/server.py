@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import tempfile
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from physgan.errors import UsageError
+from physgan.images.vips import refuse_rare_kinds
 from physgan.web.api import DESCRIPTION, api
 from physgan.web.desk import VERSION, Desk, Limits
 
@@ -98,7 +100,7 @@ def serve(
     port: int = 7860,
     ready: Callable[[str], object] = print,
 ) -> None:
-    """Runs the server until it is told to stop (SIGINT, SIGTERM).
+    """Runs the server in the main thread until it is told to stop (SIGINT, SIGTERM).
 
     Args:
         desk: restores; closed at the end.
@@ -125,20 +127,29 @@ def serve(
     port = listening.getsockname()[1]
     hosts = LOOPBACK if host in LOOPBACK else ()
     shown = f"[{host}]" if ":" in host else host
-    try:
-        with _temporary() as folder:
-            config = uvicorn.Config(
-                build_app(desk, folder, hosts=hosts),
-                log_level="warning",
-                server_header=False,
-                timeout_keep_alive=5,
-                timeout_graceful_shutdown=5,
-                limit_concurrency=1000,
-            )
-            _Server(config, lambda: ready(f"http://{shown}:{port}")).run(sockets=[listening])
-    finally:
-        desk.close()
-        listening.close()
+    refuse_rare_kinds()
+    # uvicorn raises a signal again when it has ended, for those before it: files are tidied up.
+    before = signal.signal(signal.SIGTERM, _leave)
+    with ExitStack() as tidied:
+        tidied.callback(signal.signal, signal.SIGTERM, before)
+        tidied.callback(listening.close)
+        folder = tidied.enter_context(
+            tempfile.TemporaryDirectory(prefix="physgan-", ignore_cleanup_errors=True)
+        )
+        tidied.callback(desk.close)  # first: what is under way still has its files
+        config = uvicorn.Config(
+            build_app(desk, Path(folder), hosts=hosts),
+            log_level="warning",
+            server_header=False,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=5,
+            limit_concurrency=1000,
+        )
+        _Server(config, lambda: ready(f"http://{shown}:{port}")).run(sockets=[listening])
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(0)
 
 
 class _Server(uvicorn.Server):
@@ -152,12 +163,6 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._ready()
-
-
-@contextmanager
-def _temporary() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="physgan-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
 
 
 class Guard:

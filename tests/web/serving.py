@@ -1,0 +1,64 @@
+"""Servers for the tests: the API in a thread of the test, and `physgan app` as a process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import uvicorn
+from PIL import Image
+
+from physgan.web.desk import Desk, Limits
+from physgan.web.server import build_app
+
+
+@contextmanager
+def api_server(folder: Path, limits: Limits | None = None) -> Iterator[tuple[str, Desk]]:
+    """The API alone, on a free port."""
+    desk = Desk(limits, device="cpu")
+    config = uvicorn.Config(
+        build_app(desk, folder, page=False, hosts=["127.0.0.1"]),
+        port=0,
+        log_level="error",
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}", desk
+    finally:
+        server.should_exit = True
+        thread.join()
+        desk.close()
+
+
+@contextmanager
+def app(*arguments: str) -> Iterator[tuple[str, int]]:
+    """`physgan app` as people start it: its address and the number of its process."""
+    command = [sys.executable, "-m", "physgan", "app", "--port", "0", "--device", "cpu"]
+    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip(), process.pid
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def picture(height: int, width: int, *, seed: int = 0, kind: str = "PNG") -> bytes:
+    """A picture file of smooth colours with some grain."""
+    random = np.random.default_rng(seed)
+    ramp = np.linspace(40, 200, width)[None, :, None] + random.normal(0, 12, (height, width, 3))
+    content = BytesIO()
+    Image.fromarray(ramp.clip(0, 255).astype("uint8")).save(content, kind)
+    return content.getvalue()

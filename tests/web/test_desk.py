@@ -1,0 +1,146 @@
+"""The desk: what it takes, in which order, and what it tells of what it does not take."""
+
+import threading
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from physgan.errors import ImageError, KindError, UsageError
+from physgan.restore.restorer import Restorer
+from physgan.web.desk import Busy, Cancelled, Desk, Limits, TooLarge, renamed
+from tests.web.serving import picture
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "observed.png"
+    path.write_bytes(picture(40, 50))
+    return path
+
+
+def test_a_picture_comes_back_as_the_restorer_makes_it(tmp_path: Path, source: Path) -> None:
+    desk = Desk(device="cpu")
+    ticket = desk.submit(source, tmp_path, task="derain", strength=0.5, name="a b.png")
+    restored = ticket.future.result(60)
+    desk.close()
+    assert (ticket.name, restored.parent, ticket.share) == ("a b.png", tmp_path, 1.0)
+    alone = tmp_path / "alone.png"
+    Restorer.from_pretrained("derain", device="cpu").restore_file(source, alone, strength=0.5)
+    assert restored.read_bytes() == alone.read_bytes()
+    assert desk.held == 0
+
+
+def test_the_content_chooses_the_kind_where_the_name_does_not(tmp_path: Path) -> None:
+    source = tmp_path / "observed"
+    source.write_bytes(picture(20, 20, kind="WEBP"))
+    desk = Desk(device="cpu")
+    ticket = desk.submit(source, tmp_path, task="derain", name="photo")
+    restored = ticket.future.result(60)
+    desk.close()
+    assert ticket.name == "photo.webp"
+    with Image.open(restored) as opened:
+        assert opened.format == "WEBP"
+
+
+def test_no_more_than_it_holds(tmp_path: Path, source: Path) -> None:
+    desk = Desk(Limits(waiting=1, at_once=1), device="cpu")
+    gate = threading.Event()
+    desk._pool.submit(gate.wait)  # the one worker is busy with something else
+    tickets = [desk.submit(source, tmp_path / n, task="derain", name="a.png") for n in "ab"]
+    assert desk.full
+    with pytest.raises(Busy, match="Come back"):
+        desk.submit(source, tmp_path / "c", task="derain", name="a.png")
+    gate.set()
+    for ticket in tickets:
+        ticket.future.result(60)
+    assert not desk.full
+    desk.close()
+
+
+def test_what_is_cancelled_before_it_began_is_not_restored(tmp_path: Path, source: Path) -> None:
+    desk = Desk(Limits(at_once=1), device="cpu")
+    gate = threading.Event()
+    desk._pool.submit(gate.wait)
+    ticket = desk.submit(source, tmp_path, task="derain", name="a.png")
+    ticket.cancel()
+    gate.set()
+    with pytest.raises(Cancelled):
+        ticket.future.result(60)
+    desk.close()
+    assert not ticket.begun
+    assert [path.name for path in tmp_path.iterdir()] == ["observed.png"]
+
+
+def test_what_is_cancelled_underway_leaves_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "observed.tif"
+    pages = [Image.open(BytesIO(picture(320, 320, seed=n))) for n in range(12)]
+    pages[0].save(source, save_all=True, append_images=pages[1:])
+    desk = Desk(Limits(at_once=1), device="cpu")
+    ticket = desk.submit(source, tmp_path, task="derain", name="a.tif")
+    while not ticket.begun:
+        assert not ticket.future.done()
+    ticket.cancel()
+    with pytest.raises(Cancelled):
+        ticket.future.result(60)
+    desk.close()
+    assert ticket.share < 1
+    assert [path.name for path in tmp_path.iterdir()] == ["observed.tif"]
+
+
+def test_too_many_pixels_are_refused_by_the_head_of_the_file(tmp_path: Path) -> None:
+    source = tmp_path / "observed.png"
+    Image.fromarray(np.zeros((3000, 4000), "uint8")).save(source)  # 12 megapixels in 12 kB
+    desk = Desk(Limits(megapixels=10), device="cpu")
+    with pytest.raises(TooLarge, match=r"got 12\.0\."):
+        desk.submit(source, tmp_path, task="derain", name="bomb.png")
+    desk.close()
+    assert desk.held == 0
+
+
+def test_frames_count_together(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.full((100, 100), n, "uint8")) for n in range(0, 200, 10)]
+    content = BytesIO()
+    frames[0].save(content, "GIF", save_all=True, append_images=frames[1:])
+    source = tmp_path / "observed.gif"
+    source.write_bytes(content.getvalue())
+    desk = Desk(Limits(megapixels=0.15), device="cpu")
+    with pytest.raises(TooLarge, match=r"got 0\.2\."):
+        desk.submit(source, tmp_path, task="derain", name="a.gif")
+    desk.close()
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+def test_strengths_that_are_none(tmp_path: Path, source: Path, strength: float) -> None:
+    desk = Desk(device="cpu")
+    with pytest.raises(UsageError, match="strength"):
+        desk.submit(source, tmp_path, task="derain", strength=strength, name="a.png")
+    with pytest.raises(UsageError, match="Did you mean 'derain'"):
+        desk.submit(source, tmp_path, task="deraim", name="a.png")
+    desk.close()
+
+
+def test_faults_speak_of_the_picture_and_not_of_the_servers_files(tmp_path: Path) -> None:
+    desk = Desk(device="cpu")
+    source = tmp_path / "observed.png"
+    source.write_text("no picture at all")
+    with pytest.raises(KindError) as refused:
+        desk.submit(source, tmp_path, task="derain", name="holiday.png")
+    source.write_bytes(picture(60, 60)[:2000])
+    ticket = desk.submit(source, tmp_path, task="derain", name="holiday.png")
+    with pytest.raises(ImageError) as damaged:
+        ticket.future.result(60)
+    desk.close()
+    for error in (refused.value, damaged.value):
+        assert "holiday.png" in str(error)
+        assert str(tmp_path) not in str(error)
+        assert "observed" not in str(error)
+
+
+def test_renamed_keeps_the_type_and_the_parts() -> None:
+    error = ImageError("picture '/t/a.png'", expected="e", got="/t/a.png and /t", remedy="r")
+    told = renamed(error, {Path("/t/a.png"): "b.png"})
+    assert type(told) is ImageError
+    assert (told.what, told.got, told.remedy) == ("picture 'b.png'", "b.png and its folder", "r")

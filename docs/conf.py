@@ -55,6 +55,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 autosummary_generate = False
+# Examples in docstrings are run by pytest, with the names of their module; these are the pages'.
+doctest_test_doctest_blocks = ""
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 # In docstrings as in Markdown, `x` is code.

@@ -1,7 +1,7 @@
 """The reference of commands, from the command line's own table, dataclasses and recipe schema.
 
 Two directives: `physgan-commands` writes a section for each command, `physgan-fields` the fields of
-a recipe, both as Markdown. Nothing of either is written by hand, so neither can fall behind the code.
+a recipe, both as Markdown. Nothing of either is written by hand: neither can fall behind the code.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What weights are measured at, from their own header: a page that shows it cannot fall behind.
 
-The directive `physgan-measured TASK` gives licence, shortcomings and a table, or says that no weights
-of the task ship with this version and how to train them.
+The directive `physgan-measured TASK` gives licence, shortcomings and a table, or says that no
+weights of the task ship with this version and how to train them.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Measured(SphinxDirective):
 
 
 def _none(task: str) -> str:
-    return f"""No weights of this task ship with this version. Until they do, train them as above, and
-name the folder of the run in place of the task:
+    return f"""No weights of this task ship with this version. Until they do, train them as above,
+and name the folder of the run in place of the task:
 
 ```
 physgan restore PICTURES --weights runs/{task} --output restored

@@ -53,10 +53,15 @@ _CSS = """
 #examples .grid-wrap { min-height: 0; max-height: none; padding-top: 2em; }
 footer { display: none !important; }
 """
-_SEEN = """(...given) => {
-    const told = document.getElementById("told"), place = told.getBoundingClientRect();
-    if (place.bottom > window.innerHeight || place.top < 0) told.scrollIntoView();
-    return given;
+# On a telephone what is told lies below the form. The page grows while pictures come.
+_SEEN = """() => {
+    const told = document.getElementById("told");
+    const look = () => {
+        const top = told.getBoundingClientRect().top;
+        if (top < 0 || top > window.innerHeight / 2) told.scrollIntoView();
+    };
+    look();
+    setTimeout(look, 500);
 }"""
 
 
@@ -255,15 +260,16 @@ def _page(desk: Desk, folder: Path) -> gradio.Blocks:
             "inputs": [files, task, strength],
             "outputs": [told, go, cancel, results, chosen, compared, one, every],
             "concurrency_limit": None,
-            "js": _SEEN,
             **quietly,
         }
-        go.click(**begin)
+        seen: dict[str, Any] = {"fn": None, "js": _SEEN, **quietly}
+        go.click(**seen)
+        go.click(**begin).then(**seen)
         cancel.click(visits.stop, queue=False, **quietly)
         task.change(lambda name: _about(desk.tasks.get(name)), task, about, **quietly)
         chosen.input(show, chosen, [compared, one], **quietly)
         if examples:
-            gallery.select(example, None, [files, task], **quietly).then(**begin)
+            gallery.select(example, None, [files, task], **quietly).then(**begin).then(**seen)
         page.unload(visits.left)
     page.queue(max_size=None)
     return page

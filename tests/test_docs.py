@@ -80,8 +80,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ground = tmp_path_factory.mktemp("site")
     made = shutil.ignore_patterns("_build", "gallery", "sg_*", "__pycache__")
     shutil.copytree(DOCS, ground / "docs", ignore=made)
-    for name in ("benchmarks", "examples", "src", "CHANGELOG.md"):
-        (ground / name).symlink_to(ROOT / name)
+    for beside in ROOT.iterdir():  # which pages link to
+        if beside != DOCS:
+            (ground / beside.name).symlink_to(beside)
     environment = {**os.environ, "MPLBACKEND": "agg"}
     for builder in ("html", "doctest"):
         command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", builder]

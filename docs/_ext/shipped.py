@@ -14,7 +14,16 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-TITLES = ["set", "protocol", "PSNR before", "after", "SSIM before", "after", "worst picture"]
+# Title of a column, its name in the header, and how its numbers are written.
+COLUMNS = [
+    ("PSNR before", "input_psnr", "{:.2f}\N{NO-BREAK SPACE}dB"),
+    ("after", "psnr", "{:.2f}\N{NO-BREAK SPACE}dB"),
+    ("worst picture", "worst_gain", "{:+.2f}\N{NO-BREAK SPACE}dB"),
+    ("SSIM before", "input_ssim", "{:.3f}"),
+    ("after", "ssim", "{:.3f}"),
+    ("misread before", "input_text_error", "{:.0%}"),
+    ("after", "text_error", "{:.0%}"),
+]
 
 
 class Measured(SphinxDirective):
@@ -53,40 +62,25 @@ physgan restore PICTURES --weights runs/{task} --output restored
 
 
 def _table(rows: list[Mapping[str, Any]]) -> list[str]:
-    lines = [TITLES, ["---"] * len(TITLES), *map(_cells, rows)]
+    """Rows of sets, with those columns that any of them has a number for."""
+    columns = [column for column in COLUMNS if any(column[1] in row for row in rows)]
+    lines = [["set", "protocol", *(title for title, _, _ in columns)]]
+    lines.append(["---"] * len(lines[0]))
+    for row in rows:
+        cells = [form.format(row[name]) if name in row else "" for _, name, form in columns]
+        lines.append([row["set"], f"`{row['protocol']}`", *(c.replace("-", "−") for c in cells)])
     return [*("| " + " | ".join(cells) + " |" for cells in lines), ""]
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    def number(name: str, form: str) -> str:
-        return format(row[name], form).replace("-", "−") if name in row else ""
-
-    gain = number("worst_gain", "+.2f")
-    return [
-        str(row["set"]),
-        f"`{row['protocol']}`",
-        f"{number('input_psnr', '.2f')} dB",
-        f"{number('psnr', '.2f')} dB",
-        number("input_ssim", ".3f"),
-        number("ssim", ".3f"),
-        f"{gain} dB" if gain else "",
-    ]
-
-
 def _alone(row: Mapping[str, Any]) -> list[str]:
-    """What does not fit into the table: clear pictures put through, and text."""
-    told = []
-    if "worst_psnr" in row:
-        told.append(
-            f"Clear pictures put through come back at {row['psnr']:.1f} dB, the worst at "
-            f"{row['worst_psnr']:.1f} dB; mean colours move by {row['colour_moves_by']:.2f}/255."
-        )
-    if "text_error" in row:
-        told.append(
-            f"Tesseract misreads {row['input_text_error']:.0%} of the characters before and "
-            f"{row['text_error']:.0%} after ({row['set']})."
-        )
-    return [line for sentence in told for line in (sentence, "")]
+    """Of clear pictures that were put through there is a sentence."""
+    if "worst_psnr" not in row:
+        return []
+    sentence = (
+        f"Clear pictures put through come back at {row['psnr']:.1f} dB, the worst at "
+        f"{row['worst_psnr']:.1f} dB; mean colours move by {row['colour_moves_by']:.2f}/255."
+    )
+    return [sentence, ""]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

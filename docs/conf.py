@@ -39,7 +39,6 @@ exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.py", "sg_execution_t
 
 myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-smartquotes = False  # which would make a dash of --output
 
 html_theme = "furo"
 html_title = "physgan"

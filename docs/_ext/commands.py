@@ -7,6 +7,7 @@ a recipe, both as Markdown. Nothing of either is written by hand: neither can fa
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from importlib import import_module
@@ -62,13 +63,18 @@ def _command(name: str, module_name: str, summary: str) -> Iterator[str]:
     overrides = " [--dotted.overrides ...]" if getattr(module, "TAKES_OVERRIDES", False) else ""
     yield from ("```text", f"{' '.join(words)} [OPTIONS]{overrides}", "```", "")
     text = inspect.cleandoc(module.Arguments.__doc__ or summary)
-    yield from (text, "")
+    yield from (_options(text), "")
     for part, field in parts.items():
         title = part.upper() if part in positional else f"{_flag(part)} {_value(hints[part])}"
-        told = " ".join(described["Arguments", part]).strip()
+        told = _options(" ".join(described["Arguments", part]).strip())
         if isinstance(default := _default(field), str | int | float) and default is not False:
             told += f" By default `{default}`."
         yield from (f"`{title.strip()}`", f": {told}", "")
+
+
+def _options(text: str) -> str:
+    """Options in a text as code: elsewhere two hyphens are a dash."""
+    return re.sub(r"(?<![\w`-])--[a-z][\w.-]*\w(?!`)", r"`\g<0>`", text)
 
 
 def _flag(name: str) -> str:

@@ -36,6 +36,7 @@ class Measured(SphinxDirective):
         from physgan.weights.file import read_info
 
         (task,) = self.arguments
+        self.env.note_dependency(__file__)
         if task not in SHIPPED:
             return self.parse_text_to_nodes(StringList(_none(task).splitlines()))
         info = read_info(shipped_file(task))

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 HEAVY = {
     "gradio",
+    "huggingface_hub",
     "lightning_fabric",
     "numpy",
     "onnx",
@@ -90,6 +91,7 @@ def test_the_whole_house_keeps_the_contract(house: Path) -> None:
         "web/__init__.py": "import gradio, physgan.evaluation.inner",
         "export/inner.py": "import onnx, onnxscript, physgan.weights.inner",
         "weights/onnx.py": "import onnxruntime, physgan.networks",
+        "weights/hub.py": "import huggingface_hub",
         "data/inner.py": "import physgan.physics.inner, physgan.images",
         "physics/inner.py": "import physgan.types, physgan.errors, physgan.resize",
         "networks/inner.py": "import physgan.resize",
@@ -126,6 +128,7 @@ def test_the_whole_house_keeps_the_contract(house: Path) -> None:
         ({"web/inner.py": "import onnxscript"}, "imports onnx and onnxscript"),
         ({"export/inner.py": "import onnxruntime"}, "imports onnxruntime"),
         ({"weights/inner.py": "import onnxruntime"}, "imports onnxruntime"),
+        ({"restore/inner.py": "import huggingface_hub"}, "imports huggingface_hub"),
     ],
 )
 def test_a_breach_is_caught(house: Path, faults: dict[str, str], contract: str) -> None:

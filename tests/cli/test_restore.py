@@ -151,3 +151,39 @@ def test_no_pictures_is_wrong_usage(ground: Path, capsys: pytest.CaptureFixture[
     argv = ["restore", "--weights", str(ground / "w.safetensors"), "--output", str(ground / "out")]
     assert main(argv) == 2
     assert "expected files or folders, got none" in capsys.readouterr().err
+
+
+def test_a_sheet_shows_them_all(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (ground / "in" / "bad.png").write_bytes(b"")
+    (ground / "in" / "scan.bmp").write_bytes(b"x")
+    sheet = ground / "sheet.png"
+    assert restore(ground, "--sheet", str(sheet), "--json") == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[-1] == {"target": str(sheet), "status": "sheet", "pictures": 4}
+    before = sheet.read_bytes()
+    assert restore(ground, "--sheet", str(sheet), "--skip-existing") == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert restore(ground, "--sheet", str(sheet), "--overwrite", "--strength", "0") == 1
+    assert sheet.read_bytes() != before
+
+
+def test_a_sheet_that_cannot_be_written_costs_no_result(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ground / "file").write_bytes(b"")
+    assert restore(ground, "--sheet", str(ground / "file" / "s.png")) == 1
+    assert len(list((ground / "out").iterdir())) == 2
+    assert "s.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("sheet", "part"), [("s.txt", "ending in"), ("out/a.png", "that of a picture of this run")]
+)
+def test_a_sheet_that_cannot_be_meant(
+    ground: Path, capsys: pytest.CaptureFixture[str], sheet: str, part: str
+) -> None:
+    assert restore(ground, "--sheet", str(ground / sheet)) == 2
+    err = capsys.readouterr().err
+    assert part in err
+    assert err.count("\n") == 1
+    assert not (ground / "out").exists()

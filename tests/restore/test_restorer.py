@@ -26,7 +26,11 @@ def test_a_file_and_a_folder_give_the_same_restorer(tmp_path: Path, scale: int) 
         restorer = Restorer.from_pretrained(source, device="cpu")
         assert torch.allclose(restorer(y), expected, atol=1e-5)
     assert torch.allclose(restorer(y, strength=0.0).mean(), y.mean(), atol=0.02)
-    assert repr(restorer).startswith("Restorer(unet, 3 channels")
+    network = load_weights(path)[0]
+    parameters = f"{sum(p.numel() for p in network.parameters()):,}"
+    sizes = f"{parameters} parameters, 3 channels, scale {scale}"
+    told = f"small, unet, {sizes}, on cpu; licence: CC0-1.0"
+    assert repr(restorer) == f"Restorer({told})"
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
@@ -71,7 +75,7 @@ def test_weights_that_are_not_there(source: str, part: str) -> None:
 
 
 def test_a_folder_without_weights(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"weights\.safetensors in it"):
+    with pytest.raises(WeightsError, match=r"weights\.safetensors or model\.safetensors in it"):
         Restorer.from_pretrained(tmp_path, device="cpu")
 
 

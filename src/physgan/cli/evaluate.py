@@ -33,8 +33,9 @@ class Arguments:
     """Folder for per_image.jsonl and summary.json."""
     task: str | None = None
     """Name of shipped weights."""
-    weights: Path | None = None
-    """A weights file, or the folder of a run, in place of a task."""
+    weights: str | None = None
+    """A weights file, the folder of a run, an exported graph, or org/name of the Hugging Face hub,
+    in place of a task."""
     protocol: Literal["rgb", "y", "rgb-shift", "y-shift"] = "rgb"
     """PSNR over colour or luminance; with the best shift of up to 4 px, or without."""
     text: bool = False

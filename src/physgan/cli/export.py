@@ -22,8 +22,9 @@ class Arguments:
     """The file, ending in .onnx."""
     task: str | None = None
     """Name of shipped weights."""
-    weights: Path | None = None
-    """A weights file, or the folder of a run, in place of a task."""
+    weights: str | None = None
+    """A weights file, the folder of a run, or org/name of the Hugging Face hub, in place of a
+    task."""
     half: bool = False
     """Compute and store in half precision: half the size; slower on most CPUs."""
     overwrite: bool = False

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from physgan.restore.files import Outcome
     from physgan.restore.plan import Job
     from physgan.restore.progress import Progress
+    from physgan.restore.sheet import Sheet
 
 
 @dataclass
@@ -31,14 +32,17 @@ class Arguments:
     """Folder of the results; names, endings and paths within folders are kept."""
     task: str | None = None
     """Name of shipped weights."""
-    weights: Path | None = None
-    """A weights file, the folder of a run, or an exported graph, in place of a task."""
+    weights: str | None = None
+    """A weights file, the folder of a run, an exported graph, or org/name of the Hugging Face hub,
+    in place of a task."""
     recursive: bool = False
     """Also look into folders within folders."""
     skip_existing: bool = False
     """Leave pictures alone whose result is there."""
     overwrite: bool = False
     """Replace results that are there."""
+    sheet: Path | None = None
+    """Also write a contact sheet, a picture file: each picture before and after, with its name."""
     dry_run: bool = False
     """Tell what would be restored to where, by the names of the files, and end."""
     strength: float = 1.0
@@ -81,6 +85,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
 def _restore(arguments: Arguments, source: Path) -> int:
     from physgan.restore.files import restore_files, target_fault
     from physgan.restore.plan import plan
+    from physgan.restore.sheet import Sheet
 
     jobs, faults, stray = plan(arguments.paths, arguments.output, recursive=arguments.recursive)
     say = _Teller(len(jobs), arguments.json)
@@ -88,6 +93,9 @@ def _restore(arguments: Arguments, source: Path) -> int:
         say.left_out(path)
     for fault in faults:
         say.fault(fault.source, fault.error)
+    sheet = None
+    if arguments.sheet is not None:
+        sheet = Sheet(arguments.sheet, jobs, others=len(faults), overwrite=arguments.overwrite)
     if arguments.dry_run:
         for job in jobs:
             there, error = target_fault(job, overwrite=arguments.overwrite)
@@ -101,8 +109,10 @@ def _restore(arguments: Arguments, source: Path) -> int:
     from physgan.restore.restorer import Restorer
 
     restorer = Restorer.from_pretrained(source, device=arguments.device)
-    if arguments.task is not None and restorer.info is not None:
-        licence = f"weights '{arguments.task}', licence: {restorer.info.licence}"
+    own = arguments.weights is not None and Path(arguments.weights).exists()
+    if not own and restorer.info is not None:
+        name = arguments.task or arguments.weights
+        licence = f"weights '{name}', licence: {restorer.info.licence}"
         print(f"physgan: {licence}", file=sys.stderr)
     with _bar() as bar:
         outcomes = restore_files(
@@ -116,7 +126,35 @@ def _restore(arguments: Arguments, source: Path) -> int:
         )
         for outcome in outcomes:
             say.outcome(outcome)
+            after = None if outcome.status == "failed" else outcome.target
+            name = str(outcome.target.relative_to(arguments.output))
+            sheet = _shown(sheet, say, name, outcome.source, after)
+    for fault in faults:
+        sheet = _shown(sheet, say, fault.source.name, fault.source, None)
+    _shown(sheet, say)
     return say.ended()
+
+
+def _shown(
+    sheet: Sheet | None,
+    say: _Teller,
+    name: str = "",
+    before: Path = Path(),
+    after: Path | None = None,
+) -> Sheet | None:
+    """Adds a picture to a sheet, or ends it; gives it back, unless it cannot be written."""
+    from physgan.errors import ImageError
+
+    if sheet is None:
+        return None
+    try:
+        written = sheet.add(name, before, after) if name else sheet.end()
+    except ImageError as error:  # the results matter more
+        say.fault(sheet.page, error)
+        return None
+    if written is not None:
+        say.sheet(*written)
+    return sheet
 
 
 class _Teller:
@@ -164,6 +202,10 @@ class _Teller:
         elif not self._json:
             took = f" in {outcome.seconds:.1f} s" if outcome.seconds else ""
             self._say(f"{place} {outcome.target}: {outcome.status}{took}")
+
+    def sheet(self, page: Path, pictures: int) -> None:
+        self._record(target=str(page), status="sheet", pictures=pictures)
+        self._say(f"{page}: {pictures} picture{'s' if pictures != 1 else ''} before and after")
 
     def ended(self, *, dry: bool = False) -> int:
         """Sums up; returns the exit status. A file that is no picture is nobody's fault."""

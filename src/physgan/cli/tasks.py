@@ -51,7 +51,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
         print(f"    {path.stat().st_size / 1e6:.1f} MB, licence: {info.licence}")
         if info.experimental:
             print("    experimental: falls short of what is asked of this task (see its card)")
-        for line in _numbers(info):
+        for line in info.numbers():
             print(f"    {line}")
     return 1 if failed else 0
 
@@ -66,20 +66,3 @@ def _record(name: str, info: WeightsInfo) -> dict[str, Any]:
         "measured": info.measured,
         "training": {k: v for k, v in info.training.items() if k not in ("curve", "began_from")},
     }
-
-
-def _numbers(info: WeightsInfo) -> list[str]:
-    """A line for each test: input and result."""
-    rows = info.measured if isinstance(info.measured, list) else [info.measured]
-    lines = []
-    for row in rows:
-        if not isinstance(row, dict) or "psnr" not in row:
-            continue
-        line = f"{row.get('set', '')}, {row.get('protocol', '')}: "
-        # Pictures that nothing is wrong with have no PSNR before.
-        before = f"{row['input_psnr']:.2f} -> " if "input_psnr" in row else ""
-        line += f"{before}{row['psnr']:.2f} dB"
-        if "text_error" in row:
-            line += f", text error {row['input_text_error']:.2f} -> {row['text_error']:.2f}"
-        lines.append(line)
-    return lines

@@ -136,7 +136,7 @@ class Finding:
         return clauses
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What the check found.
 
@@ -188,6 +188,14 @@ class Report:
         if self.overstated:
             return "noise unknown"
         return "explains" if self.agrees else "explains otherwise"
+
+    def __repr__(self) -> str:
+        noise = "" if self.best_chi2 is None else f", χ²/N {self.best_chi2:.3f}"
+        best = "; ".join(self.best.described()) or "as it is"
+        return (
+            f"Report({self.pairs} pairs: {self.verdict}; residual {self.stored.residual:.5f} as "
+            f"stored, {self.best.residual:.5f} at best{noise}; best: {best})"
+        )
 
 
 class _Case(NamedTuple):

@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from physgan.errors import ImageError
 from physgan.images.picture import EXPECTED
 from physgan.images.vips import check_file, require_vips, unread
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+def read_preview(source: Path, *, longest: int) -> npt.NDArray[np.uint8]:
+    """What a picture file looks like, H×W×3, as `write_preview` has it.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    vips = require_vips(source)
+    head = check_file(source, expected=EXPECTED)
+    try:
+        image = _reduced(vips, source, longest, longest, exactly=False)
+        if image.bands == 1:
+            image = image.bandjoin([image, image])
+        pixels: npt.NDArray[np.uint8] = image.numpy()
+    except vips.Error as error:
+        raise unread(source, head, error, expected=EXPECTED) from None
+    return pixels
 
 
 def write_preview(
@@ -33,17 +56,7 @@ def write_preview(
     head = check_file(source, expected=EXPECTED)
     width, height = size or (longest, longest)
     try:
-        image = vips.Image.thumbnail_source(
-            vips.Source.new_from_file(str(source)),
-            width,
-            height=height,
-            size="force" if size else "down",
-            output_profile="srgb",
-            fail_on="error",
-        )
-        if image.hasalpha():
-            image = image.flatten(background=[255.0])
-        image = image.colourspace("srgb").cast("uchar")
+        image = _reduced(vips, source, width, height, exactly=bool(size))
         image.jpegsave(str(target), Q=90, keep="none")
     except vips.Error as error:
         raise unread(source, head, error, expected=EXPECTED) from None
@@ -52,3 +65,18 @@ def write_preview(
             f"preview '{target}'", expected="a place that can be written", got=str(error)
         ) from None
     return image.width, image.height
+
+
+def _reduced(vips: Any, source: Path, width: int, height: int, *, exactly: bool) -> Any:
+    """An image of 8 bits within a width and a height, or of exactly these."""
+    image = vips.Image.thumbnail_source(
+        vips.Source.new_from_file(str(source)),
+        width,
+        height=height,
+        size="force" if exactly else "down",
+        output_profile="srgb",
+        fail_on="error",
+    )
+    if image.hasalpha():
+        image = image.flatten(background=[255.0])
+    return image.colourspace("srgb").cast("uchar")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,6 +33,16 @@ class Strict(BaseModel):
             raise ValueError("a value and not a flag")
         return value
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        # What says nothing new is left out: a notebook shows what a recipe decides.
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if field.is_required() or value != field.get_default(call_default_factory=True):
+                yield field.alias or name, value
+
+    def __str__(self) -> str:
+        return repr(self)
+
 
 class Component(Strict):
     """A thing to build: its name in a table, or an import path, and its arguments.
@@ -46,6 +57,10 @@ class Component(Strict):
         default_factory=dict,
         description="Keyword arguments, checked against the thing's signature.",
     )
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return f"{self.name}({given})" if given else self.name
 
 
 def _component(value: object) -> object:
@@ -232,3 +247,20 @@ class Recipe(Strict):
     )
     optimiser: Optimiser = Field(default_factory=Optimiser, description="How it is minimised.")
     training: Training = Field(description="For how long, and what a run leaves on its way.")
+
+    def __repr__(self) -> str:
+        lines = [f"  {name}: {_line(value)}" for name, value in self.__repr_args__()]
+        return "\n".join([f"Recipe({self.name}", *lines[1:], ")"])
+
+
+def _line(value: Any) -> str:
+    """A field of a recipe in one line, the name of its class left out."""
+    if isinstance(value, Physics):
+        stages = [f"{n} = {s.operator} of {s.sampler}" for n, s in value.stages.items()]
+        sensor = [f"sensor = {', '.join(map(str, value.sensor))}"] if value.sensor else []
+        return "; ".join([*stages, *sensor])
+    if isinstance(value, Component | str):
+        return str(value)
+    if isinstance(value, Strict):
+        return ", ".join(f"{name} {_line(inner)}" for name, inner in value.__repr_args__())
+    return repr(value)

@@ -36,7 +36,7 @@ _PATIENCE = 500
 _REMEDY = "Replace it with --overwrite, leave it with --skip-existing."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outcome:
     """What became of one job: restored, skipped because its target was there, or failed."""
 
@@ -47,6 +47,11 @@ class Outcome:
     seconds: float = 0.0
     """that it took, of those restored together its share"""
     error: PhysganError | None = None
+
+    def __repr__(self) -> str:
+        told = f" in {self.seconds:.1f} s" if self.seconds and self.error is None else ""
+        why = "" if self.error is None else f": {self.error}"
+        return f"Outcome({self.source} -> {self.target}: {self.status}{told}{why})"
 
 
 def restore_files(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
 
-from physgan.errors import ShapeError, WeightsError
+from physgan.errors import ShapeError, UsageError, WeightsError
 from physgan.networks import channels_last
+from physgan.restore.compare import Comparison, compared, images_of
 from physgan.restore.device import Elsewhere
 from physgan.restore.file import restore_file, taken
 from physgan.restore.page import restore_images
 from physgan.types import RestoreFn
 from physgan.weights.catalogue import find_weights
 from physgan.weights.file import WeightsInfo, load_weights
+from physgan.weights.hub import push, require_repository, save_folder
 
 
 class Restorer:
@@ -36,15 +39,18 @@ class Restorer:
 
     @classmethod
     def from_pretrained(cls, source: str | Path, *, device: str = "auto") -> Restorer:
-        """Loads weights by a shipped name, from a file, or from the folder of a run.
+        """Loads weights by a shipped name, from a file or a folder, or from the Hugging Face hub.
 
         Args:
-            source: such as `deblur-text`, `weights.safetensors`, `runs/first` or `graph.onnx`.
+            source: such as `deblur-text`, `weights.safetensors`, `runs/first`, `graph.onnx`,
+                `org/name` or `org/name@revision`; the first of these that there is.
             device: `auto` takes a GPU where there is one.
 
         Raises:
-            WeightsError: there are no such weights, they are damaged, or the device is not there.
-            UsageError: a graph, without onnxruntime for the device.
+            WeightsError: there are no such weights, they are damaged, or the device is not there;
+                the hub is not reached, and the cache does not hold them.
+            UsageError: a graph without onnxruntime for the device, or a repository without
+                huggingface_hub.
         """
         path = find_weights(source)
         if path.suffix.lower() == ".onnx":
@@ -55,6 +61,78 @@ class Restorer:
         target = _device(device)
         network, info = load_weights(path, device=target)
         return cls(channels_last(network), info, device=target)
+
+    def compare(
+        self,
+        y: Tensor | str | Path,
+        x: Tensor | str | Path | None = None,
+        *,
+        strength: float = 1.0,
+    ) -> Comparison:
+        """Restores images for people to look at: a notebook shows before and after side by side.
+
+        Args:
+            y: a tensor N×C×H×W or C×H×W in [0, 1], or a picture file, whose first page is taken.
+            x: the clear images, likewise, to measure before and after against.
+            strength: as for tensors.
+
+        Returns:
+            The images with their scores; `.save(path)` writes them side by side.
+
+        Raises:
+            ImageError: a file cannot be read.
+            ShapeError: tensors of another shape or type, or channels that the weights do not take.
+        """
+        given = images_of(y, "images to compare")
+        clear = None if x is None else images_of(x, "clear images x")
+        return compared(given, self(given, strength=strength), clear)
+
+    def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Writes weights and card as a repository of the hub holds them.
+
+        `from_pretrained(folder)` gives the same results, bit for bit.
+
+        Args:
+            folder: becomes `model.safetensors` and `README.md`; made where it is missing.
+            overwrite: replaces the two files where they are there.
+
+        Raises:
+            UsageError: this is no network with a header, which alone can be saved.
+            WeightsError: the files are there, or cannot be written.
+        """
+        self._save(Path(folder), overwrite=overwrite)
+
+    def push_to_hub(
+        self, name: str, *, private: bool | None = None, token: str | None = None
+    ) -> str:
+        """Uploads weights and card to the Hugging Face hub, and returns the address.
+
+        What is there under the two names of files is replaced; the hub keeps its history.
+
+        Args:
+            name: `org/name`; made where it is missing.
+            private: whether a new repository is; None leaves it to the settings of `org`.
+            token: of the hub; that of `hf auth login` by default.
+
+        Raises:
+            UsageError: this is no network with a header, `name` is no `org/name`, or
+                huggingface_hub is not installed.
+            WeightsError: the hub is not reached, or refuses.
+        """
+        require_repository(name)
+        with TemporaryDirectory(prefix="physgan-") as folder:
+            self._save(Path(folder), name=name)
+            return push(Path(folder), name, private=private, token=token)
+
+    def _save(self, folder: Path, *, name: str = "", overwrite: bool = False) -> None:
+        network = self.fn.fn
+        if not isinstance(network, nn.Module) or self.info is None:
+            raise UsageError(
+                "restorer to save",
+                expected="a network with a header, as from_pretrained loads it",
+                got="one without a header" if isinstance(network, nn.Module) else "no network",
+            )
+        save_folder(folder, network.state_dict(), self.info, name=name, overwrite=overwrite)
 
     @property
     def device(self) -> torch.device:
@@ -110,9 +188,16 @@ class Restorer:
         restore_file(self.fn, Path(source), target, strength=strength)
 
     def __repr__(self) -> str:
-        name = self.info.architecture if self.info is not None else "no header"
-        scale = f", ×{self.fn.scale}" if self.fn.scale != 1 else ""
-        return f"Restorer({name}, {self.fn.channels} channels{scale}, on {self.device})"
+        fn, info = self.fn.fn, self.info
+        kind = type(fn).__name__ if info is None else info.architecture
+        parts = [f"{self.fn.channels} channels", f"scale {self.fn.scale}", f"on {self.device}"]
+        if isinstance(fn, nn.Module):
+            parts.insert(0, f"{sum(p.numel() for p in fn.parameters()):,} parameters")
+        if info is None:
+            return f"Restorer({', '.join([kind, *parts])}; no header)"
+        name = f"{info.name}, " if info.name else ""
+        experimental = "; experimental" if info.experimental else ""
+        return f"Restorer({name}{', '.join([kind, *parts])}; licence: {info.licence}{experimental})"
 
 
 def _device(name: str) -> torch.device:

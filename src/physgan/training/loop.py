@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from threading import Event, current_thread, main_thread
 from typing import Any
@@ -76,7 +77,7 @@ class Plan:
         return self.constant + self.decay
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outcome:
     """Where a run stands when it ends."""
 
@@ -85,6 +86,18 @@ class Outcome:
     measured: Mapping[str, float]
     arithmetic: str = ""
     """precision and device, such as `bf16 on cpu`"""
+
+    def __repr__(self) -> str:
+        how = f", {self.arithmetic}" if self.arithmetic else ""
+        took = timedelta(seconds=round(self.seconds))
+        found = self.measured
+        measured = "nothing measured"
+        if "psnr" in found:
+            measured = (
+                f"PSNR {found['input_psnr']:.2f} -> {found['psnr']:.2f} dB, "
+                f"SSIM {found['input_ssim']:.3f} -> {found['ssim']:.3f}"
+            )
+        return f"Outcome({self.step} steps in {took}{how}: {measured})"
 
 
 def fit(

@@ -28,7 +28,7 @@ FORMAT_VERSION = 1
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class WeightsInfo:
     """The header of a weights file.
 
@@ -61,6 +61,12 @@ class WeightsInfo:
     format_version: int = FORMAT_VERSION
 
     @property
+    def name(self) -> str:
+        """What its recipe is called; possibly empty."""
+        told = self.recipe.get("name") if isinstance(self.recipe, dict) else None
+        return str(told or "")
+
+    @property
     def description(self) -> str:
         """What its recipe says that it does, in a line; possibly empty."""
         told = self.recipe.get("description") if isinstance(self.recipe, dict) else None
@@ -70,6 +76,38 @@ class WeightsInfo:
     def experimental(self) -> str:
         """In which respects it falls short of what is asked of its task; empty where in none."""
         return str(self.training.get("experimental") or "")
+
+    def numbers(self) -> list[str]:
+        """What was measured, a line for each test: input and result."""
+        lines = []
+        for row in [self.measured] if isinstance(self.measured, Mapping) else self.measured:
+            if not isinstance(row, dict) or not isinstance(row.get("psnr"), int | float):
+                continue
+            where = ", ".join(str(row[key]) for key in ("set", "protocol") if key in row)
+            # Pictures that nothing is wrong with have no PSNR before.
+            before = f"{row['input_psnr']:.2f} -> " if "input_psnr" in row else ""
+            line = f"{where}: " * bool(where) + f"{before}{row['psnr']:.2f} dB"
+            if "text_error" in row:
+                line += f", text error {row['input_text_error']:.2f} -> {row['text_error']:.2f}"
+            lines.append(line)
+        return lines
+
+    def __repr__(self) -> str:
+        took = [
+            f"{self.training[name]} {name}" for name in ("steps", "hours") if name in self.training
+        ]
+        given = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        sizes = f"{self.channels} channels, scale {self.scale}"
+        facts = [
+            f"architecture: {self.architecture}({given}), {sizes}",
+            *([f"training: {', '.join(took)}, commit {self.commit}"] if took else []),
+            f"data: {self.data}",
+            f"licence: {self.licence}",
+            *([f"experimental: {self.experimental}"] if self.experimental else []),
+            *(f"measured: {line}" for line in self.numbers()),
+        ]
+        head = ": ".join(part for part in (self.name, self.description) if part)
+        return f"WeightsInfo({head}\n  " + "\n  ".join(facts) + "\n)"
 
 
 _TYPES: Mapping[str, tuple[type, ...]] = {

@@ -1,4 +1,5 @@
-# Two commands: `make demo` and `make test`, both on a fresh clone. Everything lives in .venv.
+# Two commands: `make demo` and `make test`, both on a fresh clone, as is `make docs`. Everything
+# lives in .venv.
 
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
@@ -7,10 +8,17 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := test
-.PHONY: demo test test-long check format
+.PHONY: demo docs test test-long check format
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
+
+# The site, with its gallery run, then the examples on its pages. Any warning is an error.
+docs: SPHINX := $(BIN)/python -m sphinx -W --keep-going -d docs/_build/doctrees docs
+docs: $(INSTALLED)
+	$(SPHINX) docs/_build/html
+	$(SPHINX) -b doctest docs/_build/doctest
+	@echo "docs/_build/html/index.html"
 
 # pytest runs one worker per core, so each keeps to one thread.
 test test-long: export OMP_NUM_THREADS := 1
@@ -42,5 +50,5 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -m venv --clear .venv || { \
 	    echo "No virtual environment: on Debian, apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) torch
-	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[all,dev]'
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[all,dev,docs]'
 	@touch $@

@@ -1,10 +1,13 @@
 """Restoring: pixels in a second, folders of small pictures, the start of a process, large files.
 
-    python -m benchmarks restore [speed] [folder] [start] [large] [--rounds 7] [--output FILE.json]
+    python -m benchmarks restore [speed] [folder] [start] [large] [graphs] [--rounds 7]
+                                 [--output FILE.json]
 
 speed   a picture of one megapixel by the default network and by the paper's, against the same
         network run plainly (fp32, contiguous, torch's own convolutions), taking turns; the
         arithmetic is counted as direct convolutions would need it.
+graphs  half a megapixel by everything that ships: by torch as `physgan restore` does it, and by
+        onnxruntime from graphs of `physgan export`, in fp32 and in fp16, taking turns.
 folder  500 pictures of 80×80, and 500 of 48 to 112 px, as a folder and one by one, taking turns.
 start   a file of 512×512 by `physgan restore`, the whole process, against `import torch` and the
         time that the computing takes in a process that is warm.
@@ -37,12 +40,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import describe, forget_peak, matrix_rates, peak
 from benchmarks.turns import in_turns, ratios, told
+from physgan.export import export_onnx
 from physgan.networks import GENERATORS, channels_last, convolution
 from physgan.restore.file import restore_file
 from physgan.restore.files import restore_files
 from physgan.restore.plan import Job
 from physgan.restore.restorer import Restorer
 from physgan.restore.whole import restore_whole
+from physgan.weights.catalogue import SHIPPED, shipped_file
+from physgan.weights.file import load_weights
 
 NETWORKS = ("unet", "resnet9")
 TASK = "deblur-text"
@@ -77,6 +83,32 @@ def speed(rounds: int) -> dict[str, Any]:
             f"{name}: {median:.2f} s a megapixel, {tflop / median:.3f} TFLOP/s, "
             f"plainly / ours {told(found[name]['ratio'])}"
         )
+    return found
+
+
+def graphs(rounds: int) -> dict[str, Any]:
+    """Seconds of half a megapixel, by torch and by onnxruntime."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        for task in sorted(SHIPPED):
+            network, info = load_weights(shipped_file(task))
+            side = 704 // info.scale  # of the observation; the result is always as large
+            y = torch.rand(1, 3, side, side, generator=Generator().manual_seed(0))
+            ways: dict[str, Callable[[], object]] = {}
+            torchs = Restorer.from_pretrained(task, device="cpu")
+            ways["torch"] = lambda restorer=torchs, y=y: restorer(y)
+            for kind, half in (("onnx", False), ("onnx, half", True)):
+                path = Path(name, f"{task}-{kind}.onnx")
+                export_onnx(network, info, path, half=half)
+                run = Restorer.from_pretrained(path, device="cpu")
+                ways[kind] = lambda restorer=run, y=y: restorer(y)
+            seconds = in_turns(ways, rounds)
+            found[task] = {"side": side, "seconds": seconds}
+            for kind in list(ways)[1:]:
+                ratio = ratios(seconds["torch"], seconds[kind])
+                found[task][f"{kind} / torch"] = ratio
+                median = statistics.median(seconds[kind])
+                print(f"{task}: {kind} {median:.2f} s, times torch's {told(ratio)}", flush=True)
     return found
 
 
@@ -204,6 +236,7 @@ PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
     "folder": folder,
     "start": start,
     "large": large,
+    "graphs": graphs,
 }
 
 

@@ -29,7 +29,10 @@ def test_what_it_leaves_when_it_is_stopped(tmp_path: Path, monkeypatch: pytest.M
         page = httpx.get(address)
         assert page.status_code == 200
         assert "What is wrong with them?" in page.text
-        assert list(tmp_path.glob("physgan-*")) != []
+        (folder,) = tmp_path.glob("physgan-*")
+        (folder / "mine").write_text("private")
+        for path in ("/etc/passwd", f"{folder}/mine", "../../etc/passwd"):
+            assert httpx.get(f"{address}/gradio_api/file={path}").status_code in (403, 404)
         os.kill(process, signal.SIGTERM)
     assert list(tmp_path.glob("physgan-*")) == []
 

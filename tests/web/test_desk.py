@@ -140,7 +140,12 @@ def test_faults_speak_of_the_picture_and_not_of_the_servers_files(tmp_path: Path
 
 
 def test_renamed_keeps_the_type_and_the_parts() -> None:
-    error = ImageError("picture '/t/a.png'", expected="e", got="/t/a.png and /t", remedy="r")
-    told = renamed(error, {Path("/t/a.png"): "b.png"})
+    error = ImageError("picture '/t/a.png'", expected="/t/c.png", got="/t", remedy="r")
+    told = renamed(error, {Path("/t/a.png"): "b.png", Path("/t/c.png"): "d.png"})
     assert type(told) is ImageError
-    assert (told.what, told.got, told.remedy) == ("picture 'b.png'", "b.png and its folder", "r")
+    assert (told.what, told.expected, told.got, told.remedy) == (
+        "picture 'b.png'",
+        "d.png",
+        "its folder",
+        "r",
+    )

@@ -101,11 +101,12 @@ def _loaded() -> Any:
 def refuse_rare_kinds() -> None:
     """Lets libvips read nothing, in this whole process, but the kinds that are taken.
 
-    For whoever reads files of strangers: its readers of rare kinds are tried less.
+    For whoever reads files of strangers: its readers of rare kinds are tried less. Raw pixels are
+    what `writing_strips` hands over; no file of a stranger is taken for them.
     """
     vips = require_vips(Path("any"))
     vips.operation_block_set("VipsForeignLoad", True)
-    for kind in ("Png", "Jpeg", "Uhdr", "Tiff", "Nsgif", "Webp", "Heif"):
+    for kind in ("Png", "Jpeg", "Uhdr", "Tiff", "Nsgif", "Webp", "Heif", "Raw"):
         vips.operation_block_set(f"VipsForeignLoad{kind}", False)
 
 

@@ -201,6 +201,7 @@ class Desk:
             ticket.begun = True
             fn = self._restorer(task).fn
             restore_file(fn, source, target, strength=strength, progress=rising(ticket.told))
+            ticket.told(1.0)  # who cancelled after the last tile waits no more either
             result: Path | BaseException = target
         except PhysganError as error:
             result = renamed(error, {source: ticket.name, target: f"restored {ticket.name}"})
@@ -234,7 +235,9 @@ def renamed(error: PhysganError, names: Mapping[Path, str]) -> PhysganError:
 
     def told(text: str) -> str:
         for path, name in names.items():
-            text = text.replace(str(path), name).replace(str(path.parent), "its folder")
+            text = text.replace(str(path), name)
+        for path in names:
+            text = text.replace(str(path.parent), "its folder")
         return text
 
     parts: dict[str, Any] = {

@@ -79,23 +79,31 @@ class _Done:
 class _Visit:
     """What one opened page has at the desk, and what it got."""
 
-    folder: Path
+    root: Path
+    folder: Path | None = None
+    """of what is restored now, in `root`"""
     tickets: list[Ticket] = field(default_factory=list)
     done: list[_Done] = field(default_factory=list)
 
-    def begin(self) -> None:
-        """Forgets what was restored before."""
+    def begin(self) -> Path:
+        """Forgets what was restored before; gives a folder for what comes now."""
         self.empty()
-        self.folder.mkdir()
+        self.folder = Path(tempfile.mkdtemp(dir=self.root))
+        return self.folder
 
     def cancel(self) -> None:
         for ticket in self.tickets:
             ticket.cancel()
 
     def empty(self) -> None:
+        """Leaves no file, as soon as nobody writes any more."""
         self.cancel()
-        self.done = []
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder is not None:
+            folder, left = self.folder, [t.future for t in self.tickets if not t.future.done()]
+            for future in left:
+                future.add_done_callback(lambda _: shutil.rmtree(folder, ignore_errors=True))
+            shutil.rmtree(folder, ignore_errors=True)
+        self.folder, self.tickets, self.done = None, [], []
 
 
 def mount_page(app: FastAPI, desk: Desk, folder: Path) -> FastAPI:
@@ -112,7 +120,7 @@ def mount_page(app: FastAPI, desk: Desk, folder: Path) -> FastAPI:
         _page(desk, folder),
         path="",
         max_file_size=desk.limits.bytes,
-        allowed_paths=[str(EXAMPLES), str(folder)],
+        allowed_paths=[str(EXAMPLES)],
         ssr_mode=False,
         footer_links=[],
         css=_CSS,
@@ -131,7 +139,7 @@ class _Visits:
     def of(self, request: gradio.Request) -> _Visit:
         key = request.session_hash or ""
         if key not in self._visits:
-            self._visits[key] = _Visit(Path(tempfile.mkdtemp(dir=self._folder)))
+            self._visits[key] = _Visit(self._folder)
         return self._visits[key]
 
     def stop(self, request: gradio.Request) -> None:
@@ -208,7 +216,7 @@ def _page(desk: Desk, folder: Path) -> gradio.Blocks:
                 yield {told: _sentence(missing)}
                 return
             visit, faults = visits.of(request), list[str]()
-            visit.begin()
+            folder = visit.begin()
             yield {
                 told: _sentence("Looking at what came …"),
                 go: gradio.Button(interactive=False),
@@ -216,9 +224,9 @@ def _page(desk: Desk, folder: Path) -> gradio.Blocks:
                 results: gradio.Column(visible=False),
             }
             try:
-                async for progress in _restored(desk, visit, files, task, strength, faults):
+                async for progress in _restored(desk, visit, folder, files, task, strength, faults):
                     yield {told: progress}
-                archive = await asyncio.to_thread(_zipped, visit)
+                archive = await asyncio.to_thread(_zipped, visit.done, folder)
             except Exception:
                 visit.cancel()
                 yield {
@@ -286,6 +294,7 @@ def _theme() -> Any:
 async def _restored(
     desk: Desk,
     visit: _Visit,
+    folder: Path,
     files: Iterable[str],
     task: str,
     strength: float,
@@ -294,14 +303,13 @@ async def _restored(
     """Hands files in, in turn, and tells of the progress; `visit` and `faults` take what comes."""
     waiting = [Path(file) for file in files]
     count, used = len(waiting), set[str]()
-    visit.tickets = []
     stopped = False
-    handed: list[tuple[Path, Ticket]] = []
+    handed: list[Ticket] = []
     while waiting or handed:
         while waiting and not stopped and len(handed) < 2 * desk.limits.at_once:
             upload = waiting[0]
             try:
-                ticket = await asyncio.to_thread(_hand_in, desk, visit, upload, task, strength)
+                ticket = await asyncio.to_thread(_hand_in, desk, folder, upload, task, strength)
             except Busy:  # others have the desk; go on when they have gone
                 break
             except PhysganError as error:
@@ -309,36 +317,36 @@ async def _restored(
             else:
                 ticket.name = _unlike(ticket.name, used)
                 visit.tickets.append(ticket)
-                handed.append((upload, ticket))
+                handed.append(ticket)
             waiting.pop(0)
-        while handed and handed[0][1].future.done():
-            upload, ticket = handed.pop(0)
+        while handed and handed[0].future.done():
+            ticket = handed.pop(0)
             try:
-                done = await asyncio.to_thread(_shown, visit, upload, ticket)
+                done = await asyncio.to_thread(_shown, ticket)
                 visit.done.append(done)
             except Cancelled:
                 stopped, waiting = True, []
             except PhysganError as error:
                 faults.append(str(error))
-        shares = sum(ticket.share for _, ticket in handed)
-        begun = any(ticket.begun for _, ticket in handed)
+        shares = sum(ticket.share for ticket in handed)
+        begun = any(ticket.begun for ticket in handed)
         finished = len(visit.done) + len(faults)
         yield _progress(finished, count, (finished + shares) / count, waits=not begun)
-        if (handed and not handed[0][1].future.done()) or (waiting and not handed):
+        if (handed and not handed[0].future.done()) or (waiting and not handed):
             await asyncio.sleep(_LOOK)
     if stopped:
         faults.append("Cancelled.")
 
 
-def _hand_in(desk: Desk, visit: _Visit, upload: Path, task: str, strength: float) -> Ticket:
+def _hand_in(desk: Desk, folder: Path, upload: Path, task: str, strength: float) -> Ticket:
     name = safe_name(upload.name)
-    own = Path(tempfile.mkdtemp(dir=visit.folder))
+    own = Path(tempfile.mkdtemp(dir=folder))
     source = own / f"observed{safe_suffix(name)}"
     shutil.copyfile(upload, source)
     return desk.submit(source, own, task=task, strength=strength, name=name)
 
 
-def _shown(visit: _Visit, upload: Path, ticket: Ticket) -> _Done:
+def _shown(ticket: Ticket) -> _Done:
     """A restored picture under its own name, with what the page shows of it."""
     restored = ticket.future.result()
     own = restored.parent
@@ -361,15 +369,15 @@ def _unlike(name: str, used: set[str]) -> str:
     return unlike
 
 
-def _zipped(visit: _Visit) -> str | None:
+def _zipped(done: Sequence[_Done], folder: Path) -> str | None:
     """All of several pictures in one file."""
-    if len(visit.done) < 2:
+    if len(done) < 2:
         return None
-    path = visit.folder / "restored.zip"
+    path = folder / "restored.zip"
     # Pictures are compressed already.
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for done in visit.done:
-            archive.write(done.file, done.name)
+        for each in done:
+            archive.write(each.file, each.name)
     return str(path)
 
 

@@ -14,6 +14,8 @@ from physgan.cli import COMMANDS, main
 from tests.restore.small import small_weights
 from tests.training.tiny import draw_pictures, write_recipe
 
+SHORT = "--training.schedule.constant 1 --training.schedule.decay 1"
+
 # Command -> its arguments on the ground below, and keys of what it prints. One after the other:
 # the pairs that `degrade` makes are measured on.
 CASES: dict[str, tuple[str, set[str]]] = {
@@ -34,8 +36,7 @@ CASES: dict[str, tuple[str, set[str]]] = {
     "parts": ("drawn_rain noise", {"name", "example"}),
     "tasks": ("", {"task", "licence", "measured"}),
     "train": (
-        "tiny.yaml --data.train clear --output run --training.schedule.constant 1 "
-        "--training.schedule.decay 1 --device cpu",
+        f"tiny.yaml --data.train clear --output run --device cpu {SHORT}",
         {"weights", "steps", "psnr"},
     ),
 }  # fmt: skip

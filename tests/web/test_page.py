@@ -28,7 +28,6 @@ from tests.web.serving import app, picture
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
-    pytest.mark.long,
     pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed"),
     # Sockets and loops of playwright, closed when it ends.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -165,6 +164,7 @@ STALLS = """() => {
 }"""
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_a_photograph_of_twelve_megapixels_does_not_freeze_the_page(page: Page) -> None:
     choose(page, "derain", ("large.jpg", photograph(3000, 4000)))
@@ -182,6 +182,7 @@ def test_a_photograph_of_twelve_megapixels_does_not_freeze_the_page(page: Page) 
         assert restored.size == (4000, 3000)
 
 
+@pytest.mark.long
 def test_cancel(page: Page) -> None:
     choose(page, "derain", ("large.jpg", photograph(3000, 4000)), ("a.png", picture(30, 30)))
     page.get_by_role("button", name="Restore").click()

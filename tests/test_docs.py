@@ -36,7 +36,7 @@ def commands() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         for block in blocks(page):
             for line in block.replace("\\\n", " ").splitlines():
-                if line.startswith("physgan "):
+                if line.startswith("physgan ") and not line.startswith("physgan --"):
                     yield page.name, line
 
 

@@ -116,8 +116,10 @@ def _run(name: str, argv: list[str]) -> int:
     )
     if unknown and not overridden:
         flags = [f"--{field.name.replace('_', '-')}" for field in fields(module.Arguments)]
+        # A word beside a mistyped option is most often its value, and no fault of its own.
+        named = next((word for word in unknown if word.startswith("-")), unknown[0])
         return _wrong_usage(
-            f"unknown argument '{unknown[0]}' of '{name}'. {nearest(unknown[0], flags)} "
+            f"unknown argument '{named}' of '{name}'. {nearest(named, flags)} "
             f"See 'physgan {name} --help'."
         )
     return int(module.run(arguments, unknown))

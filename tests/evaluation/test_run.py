@@ -45,6 +45,7 @@ def test_records_are_scores_of_what_the_restorer_makes() -> None:
     assert summary["psnr"] == pytest.approx(sum(r["psnr"] for r in records) / 3)
     gains = [r["psnr"] - r["input_psnr"] for r in records]
     assert summary["worst_gain"] == pytest.approx(min(gains))
+    assert summary["median_gain"] == pytest.approx(sorted(gains)[1])
     assert summary["protocol"]["colour"] == "rgb"
 
 

@@ -81,7 +81,8 @@ def test_means_equal_scikit_image(channels: int, scale: int) -> None:
     assert numbers["n"] == len(chosen)
     gains = [row[0] - row[2] for row in rows]
     assert numbers["worst_gain"] == pytest.approx(min(gains), abs=1e-3)
-    assert numbers.keys() == {*names, "worst_gain", "n"}
+    assert numbers["median_gain"] == pytest.approx(np.median(gains), abs=1e-3)
+    assert numbers.keys() == {*names, "worst_gain", "median_gain", "n"}
 
     assert [name for name, _ in pictures] == ["pair-0", "pair-1", "pair-2", "pair-3"]
     for (_, picture), pair in zip(pictures, chosen, strict=False):
@@ -98,7 +99,7 @@ def test_equal_pictures_have_a_finite_score() -> None:
     numbers, _ = validate(identity, [Pair("a", x, x)], device=torch.device("cpu"))
     assert numbers["psnr"] == numbers["input_psnr"] == 100
     assert numbers["ssim"] == pytest.approx(1)
-    assert numbers["worst_gain"] == 0
+    assert numbers["worst_gain"] == numbers["median_gain"] == 0
 
 
 def test_it_leaves_the_network_as_it_was() -> None:

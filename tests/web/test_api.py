@@ -232,6 +232,13 @@ def test_a_full_desk_says_when_to_come_back(tmp_path: Path) -> None:
         assert int(second.headers["retry-after"]) > 0
 
 
+def test_a_full_disk(tmp_path: Path) -> None:
+    with api_server(tmp_path, Limits(megabytes=1e12)) as (address, _):
+        answer = post(address, "a.png", picture(8, 8), task="derain")
+    assert answer.status_code == 507
+    assert answer.json() == {"detail": "The server's disk is full."}
+
+
 def test_pages_of_other_sites_and_other_names_of_the_host(address: str) -> None:
     headers = {"Sec-Fetch-Site": "cross-site"}
     answer = httpx.post(f"{address}/api/restore", headers=headers)

@@ -130,7 +130,8 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     for title, before, after in rows:
         cells = [f"{summary[key]:.4f}" if key in summary else key for key in (before, after)]
         print(f"{title:10} {cells[0]:>10} {cells[1]:>10}")
-    print(f"{'worst gain':10} {summary['worst_gain']:>+21.2f}")
+    for title in ("median gain", "worst gain"):
+        print(f"{title:11} {summary[title.replace(' ', '_')]:>+20.2f}")
     if arguments.theta is not None:
         print(
             f"{'χ²/N':10} {summary['chi2']:>21.3f}   (the clear pictures: "

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from torch import Tensor
@@ -83,7 +84,7 @@ def evaluate_pair(
 
 
 def summarise(records: Sequence[Mapping[str, Any]], how: Protocol) -> dict[str, Any]:
-    """Means over all images, with their number and protocol, and the least gain of any image.
+    """Means over all images, with their number and protocol, and the least and the median gain.
 
     Raises:
         ImageError: there are no records.
@@ -95,7 +96,8 @@ def summarise(records: Sequence[Mapping[str, Any]], how: Protocol) -> dict[str, 
     for name in [prefix + name for name in wanted for prefix in ("", "input_", "clean_")]:
         if name in records[0]:
             summary[name] = sum(record[name] for record in records) / len(records)
-    summary["worst_gain"] = min(record["psnr"] - record["input_psnr"] for record in records)
+    gains = [record["psnr"] - record["input_psnr"] for record in records]
+    summary["worst_gain"], summary["median_gain"] = min(gains), median(gains)
     summary["seconds"] = sum(record["seconds"] for record in records)
     return summary
 

@@ -73,6 +73,7 @@ def _may(*codes: int) -> dict[int | str, dict[str, Any]]:
         422: "No such task, another fault in the form, or a damaged picture.",
         503: "Too many pictures wait; `Retry-After` says when to come back.",
         504: "Restoring took too long.",
+        507: "The server's disk is full.",
     }
     return {code: {"description": told[code], "model": Fault} for code in codes}
 
@@ -121,7 +122,7 @@ def api(desk: Desk, folder: Path) -> APIRouter:
                 "description": "The restored picture.",
                 "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
             },
-            **_may(408, 413, 415, 422, 503, 504),
+            **_may(408, 413, 415, 422, 503, 504, 507),
         },
     )
     async def restore(
@@ -186,6 +187,8 @@ async def _waited(ticket: Ticket, request: Request, seconds: float) -> Path:
             ticket.cancel()
             # The thread ends later, and still reads and writes in the folder until then.
             await asyncio.wait([future])
+            if not future.cancelled():
+                future.exception()  # looked at, or asyncio complains that nobody did
 
 
 def as_http(error: PhysganError) -> HTTPException:

@@ -11,6 +11,7 @@ import html
 import os
 import shutil
 import tempfile
+import time
 import zipfile
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,9 @@ PREVIEW = 2048
 
 EXAMPLES = Path(str(resources.files("physgan.web"))) / "examples"
 """Pictures to try, TASK.jpg or TASK.png each."""
+
+KEPT = 3600
+"""seconds that files of a page are kept for at least, once nobody has touched it"""
 
 _LOOK = 0.25
 """seconds between two looks at how far the desk is"""
@@ -84,6 +88,8 @@ class _Visit:
     """of what is restored now, in `root`"""
     tickets: list[Ticket] = field(default_factory=list)
     done: list[_Done] = field(default_factory=list)
+    seen: float = 0.0
+    """when somebody last asked for something, by the monotonic clock"""
 
     def begin(self) -> Path:
         """Forgets what was restored before; gives a folder for what comes now."""
@@ -114,7 +120,7 @@ def mount_page(app: FastAPI, desk: Desk, folder: Path) -> FastAPI:
         desk: restores.
         folder: where uploads and results lie while their page is open.
     """
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "page")
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads(folder))
     mounted: FastAPI = gradio.mount_gradio_app(
         app,
         _page(desk, folder),
@@ -129,18 +135,34 @@ def mount_page(app: FastAPI, desk: Desk, folder: Path) -> FastAPI:
     return mounted
 
 
+def uploads(folder: Path) -> Path:
+    """The folder that gradio puts uploads and results into, in that of the server."""
+    return folder / "page"
+
+
 class _Visits:
     """Every page that is open, by gradio's name for it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._visits: dict[str, _Visit] = {}
+        self.busy = 0
+        """how many of them wait for pictures"""
 
     def of(self, request: gradio.Request) -> _Visit:
         key = request.session_hash or ""
         if key not in self._visits:
+            self._sweep()
             self._visits[key] = _Visit(self._folder)
+        self._visits[key].seen = time.monotonic()
         return self._visits[key]
+
+    def _sweep(self) -> None:
+        """Forgets who came by no browser, which would have said when it left."""
+        now = time.monotonic()
+        for key, visit in list(self._visits.items()):
+            if now - visit.seen > KEPT and all(t.future.done() for t in visit.tickets):
+                self._visits.pop(key).empty()
 
     def stop(self, request: gradio.Request) -> None:
         self.of(request).cancel()
@@ -157,7 +179,7 @@ def _page(desk: Desk, folder: Path) -> gradio.Blocks:
     quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
     page: gradio.Blocks = gradio.Blocks(
-        title="physgan", analytics_enabled=False, delete_cache=(600, 3600)
+        title="physgan", analytics_enabled=False, delete_cache=(600, KEPT)
     )
     with page:
         gradio.Markdown(
@@ -215,17 +237,23 @@ def _page(desk: Desk, folder: Path) -> gradio.Blocks:
                 missing = "Choose pictures first." if not files else "Say what is wrong with them."
                 yield {told: _sentence(missing)}
                 return
+            if visits.busy >= desk.limits.waiting + desk.limits.at_once:
+                yield {told: _sentence("Too many wait. Come back in a minute.")}
+                return
             visit, faults = visits.of(request), list[str]()
             folder = visit.begin()
-            yield {
-                told: _sentence("Looking at what came …"),
-                go: gradio.Button(interactive=False),
-                cancel: gradio.Button(visible=True),
-                results: gradio.Column(visible=False),
-            }
+            visits.busy += 1
             try:
+                yield {
+                    told: _sentence("Looking at what came …"),
+                    go: gradio.Button(interactive=False),
+                    cancel: gradio.Button(visible=True),
+                    results: gradio.Column(visible=False),
+                }
                 async for progress in _restored(desk, visit, folder, files, task, strength, faults):
                     yield {told: progress}
+                if visit.folder != folder:  # the same page has asked again since, or has gone
+                    return
                 archive = await asyncio.to_thread(_zipped, visit.done, folder)
             except Exception:
                 visit.cancel()
@@ -235,6 +263,8 @@ def _page(desk: Desk, folder: Path) -> gradio.Blocks:
                     cancel: gradio.Button(visible=False),
                 }
                 raise
+            finally:
+                visits.busy -= 1
             names = [(done.name, number) for number, done in enumerate(visit.done)]
             slider, single = show(0, request)
             yield {
@@ -273,13 +303,15 @@ def _page(desk: Desk, folder: Path) -> gradio.Blocks:
         seen: dict[str, Any] = {"fn": None, "js": _SEEN, **quietly}
         go.click(**seen)
         go.click(**begin).then(**seen)
-        cancel.click(visits.stop, queue=False, **quietly)
+        cancel.click(visits.stop, **quietly)
         task.change(lambda name: _about(desk.tasks.get(name)), task, about, **quietly)
         chosen.input(show, chosen, [compared, one], **quietly)
         if examples:
             gallery.select(example, None, [files, task], **quietly).then(**begin).then(**seen)
         page.unload(visits.left)
     page.queue(max_size=None)
+    # What is mounted is never launched, and what is not launched lets requests name any file.
+    page.has_launched = True
     return page
 
 
@@ -305,7 +337,7 @@ async def _restored(
     count, used = len(waiting), set[str]()
     stopped = False
     handed: list[Ticket] = []
-    while waiting or handed:
+    while (waiting or handed) and visit.folder == folder:
         while waiting and not stopped and len(handed) < 2 * desk.limits.at_once:
             upload = waiting[0]
             try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -30,6 +31,7 @@ from physgan.errors import UsageError
 from physgan.images.vips import refuse_rare_kinds
 from physgan.web.api import DESCRIPTION, api
 from physgan.web.desk import VERSION, Desk, Limits
+from physgan.web.gate import Gate
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Hosts that only this machine reaches."""
@@ -86,10 +88,11 @@ def build_app(
     if page:
         # gradio reads it when imported; else it tells its makers that it runs.
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        from physgan.web.page import mount_page
+        from physgan.web.page import mount_page, uploads
 
         app = mount_page(app, desk, folder)
-    app.add_middleware(Guard, limits=desk.limits, hosts=hosts)
+        app.add_middleware(Gate, uploads=uploads(folder))
+    app.add_middleware(Guard, limits=desk.limits, folder=folder, hosts=hosts)
     return app
 
 
@@ -169,12 +172,16 @@ class Guard:
     """Stands before the application: limits what comes in, and dresses what goes out.
 
     A body that is too large or too slow ends with 413 or 408, at the latest when the bytes that are
-    too many come. So many uploads at a time are taken as the desk holds pictures. Pages of other
-    sites can post nothing, and names of hosts that are not ours are answered nothing.
+    too many come. So many uploads at a time are taken as the desk holds pictures, and none that
+    the disk has no room for. Pages of other sites can post nothing, and names of hosts that are not
+    ours are answered nothing.
     """
 
-    def __init__(self, app: ASGIApp, *, limits: Limits, hosts: Collection[str] = ()) -> None:
-        self._app, self._limits, self._hosts = app, limits, frozenset(hosts)
+    def __init__(
+        self, app: ASGIApp, *, limits: Limits, folder: Path, hosts: Collection[str] = ()
+    ) -> None:
+        self._app, self._limits, self._folder = app, limits, folder
+        self._hosts = frozenset(hosts)
         self._uploads = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -210,12 +217,15 @@ class Guard:
             return 400, "This server is not called that.", {}
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             return None
-        if headers.get("sec-fetch-site") == "cross-site":
+        if _from_elsewhere(headers):
             return 403, "Pages of other sites may not use this server.", {}
         if _length(headers) > self._largest(scope):
             return 413, self._too_large(scope), {"Connection": "close"}
         if self._uploads >= self._limits.waiting + self._limits.at_once:
             return 503, "Too many uploads at a time. Come back in a minute.", {"Retry-After": "30"}
+        # Room for what comes, and for one more of the largest: what is made of it.
+        if shutil.disk_usage(self._folder).free < _length(headers) + self._limits.bytes:
+            return 507, "The server's disk is full.", {"Connection": "close"}
         return None
 
     def _largest(self, scope: Scope) -> int:
@@ -246,6 +256,16 @@ class Guard:
             return message
 
         return limited
+
+
+def _from_elsewhere(headers: Headers) -> bool:
+    """Whether a browser says that another site's page, or another server's, sends this."""
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    # Over plain http from another machine browsers tell the origin alone.
+    origin = headers.get("origin")
+    return origin is not None and origin.partition("://")[2] != headers.get("host")
 
 
 def _length(headers: Headers) -> int:

@@ -142,10 +142,22 @@ class RestoreFn(Protocol):
         """Whether a result pixel depends on statistics of the whole image.
 
         Large images are then restored in tiles only if all of these are taken by
-        `physgan.networks.norm.InstanceNorm`, and in one piece if none is.
+        `physgan.networks.norm.InstanceNorm`, or the restorer is `Conditional`; else in one piece.
         """
         ...
 
     def __call__(self, y: Tensor, /) -> Tensor:
         """Restores `y`, N×C×h×w in [0, 1], to N×C×(scale·h)×(scale·w) in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class Conditional(Protocol):
+    """A `RestoreFn` that first takes something of the whole image, such as its kernel.
+
+    So large images can be restored in tiles, equal to the whole.
+    """
+
+    def conditioned(self, y: Tensor) -> RestoreFn:
+        """The restorer of `y` and of its parts; no more statistics of the whole are asked for."""
         ...

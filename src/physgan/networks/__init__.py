@@ -13,6 +13,7 @@ from torch import nn
 
 from physgan.networks.base import RestorationNetwork
 from physgan.networks.convolution import channels_last
+from physgan.networks.deconvolution import BlindDeconvolution
 from physgan.networks.init import init_normal
 from physgan.networks.norm import InstanceNorm
 from physgan.networks.patchgan import PatchDiscriminator
@@ -23,6 +24,7 @@ GENERATORS: Mapping[str, Callable[..., RestorationNetwork]] = MappingProxyType(
     {
         "resnet9": ResNetGenerator,
         "unet": UNet,
+        "blind_deconvolution": BlindDeconvolution,
     }
 )
 """Restorers by name. Each takes keyword arguments only and satisfies `physgan.types.RestoreFn`."""
@@ -40,6 +42,7 @@ Real and generated images pass in one batch: no layer may mix the images of a ba
 __all__ = [
     "DISCRIMINATORS",
     "GENERATORS",
+    "BlindDeconvolution",
     "InstanceNorm",
     "PatchDiscriminator",
     "ResNetGenerator",

@@ -110,7 +110,17 @@ class UNet(RestorationNetwork):
         check_images(
             y, channels=self.channels, minimum=self.multiple_of, multiple_of=self.multiple_of
         )
-        z = self.stem(F.pixel_unshuffle(y * 2 - 1, self.unshuffle))
+        x_hat = self.look(y)
+        return x_hat if self.training else x_hat.clamp(0, 1)
+
+    def look(self, y: Tensor) -> Tensor:
+        """What `forward` gives, not clamped and not checked."""
+        z = self.trunk(self.stem(F.pixel_unshuffle(y * 2 - 1, self.unshuffle)))
+        residual = F.pixel_shuffle(self.head(z), self.unshuffle * self.scale)
+        return bicubic(y, up=self.scale) + residual
+
+    def trunk(self, z: Tensor) -> Tensor:
+        """All that lies between stem and head, from features of the finest level to such."""
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
             z = encoder(z)
@@ -119,9 +129,7 @@ class UNet(RestorationNetwork):
         z = self.bottom(z)
         for decoder, up in zip(reversed(self.decoders), reversed(self.ups), strict=True):
             z = decoder(F.pixel_shuffle(up(z), 2) + skips.pop())
-        residual = F.pixel_shuffle(self.head(z), self.unshuffle * self.scale)
-        x_hat = bicubic(y, up=self.scale) + residual
-        return x_hat if self.training else x_hat.clamp(0, 1)
+        return z
 
 
 def _receptive_field(blocks: Sequence[int], unshuffle: int, convolutions: int) -> int:

@@ -7,7 +7,7 @@ suffer is not taken on trust: it is measured once, on the first picture that can
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from threading import Lock
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from physgan.networks.ways import has_bf16
 from physgan.restore.memory import ran_out
 from physgan.restore.whole import padded, restore_padded
-from physgan.types import RestoreFn
+from physgan.types import Conditional, RestoreFn
 
 _PIECE = 256
 """pixels to a side of the piece on which precisions are compared"""
@@ -47,6 +47,19 @@ class Elsewhere:
 
     def __call__(self, y: Tensor) -> Tensor:
         return _run(self.fn, y.to(self.device), bf16=bool(self._bf16)).to(y.device)
+
+    def conditioned(self, y: Tensor) -> RestoreFn:
+        """The restorer of `y` and its parts, on the same device; this one where it needs no other.
+
+        Args:
+            y: N×C×h×w that the restorer takes.
+        """
+        if not isinstance(self.fn, Conditional):
+            return self
+        with _precision(self.device, bf16=bool(self._bf16)):
+            local = Elsewhere(self.fn.conditioned(y.to(self.device)), self.device)
+        local._bf16 = bool(self._bf16)
+        return local
 
     def settle(self, y: Tensor) -> None:
         """Decides on a precision, if that is still to be done and `y` is enough to tell.
@@ -104,6 +117,15 @@ def bf16_serves(fn: RestoreFn, y: Tensor) -> bool | None:
     return bool((inner == inner.bfloat16()).float().mean() <= _BANDED)
 
 
+def is_conditional(fn: RestoreFn) -> bool:
+    """Whether a restorer, or that which it runs elsewhere, is `Conditional`."""
+    return isinstance(fn.fn if isinstance(fn, Elsewhere) else fn, Conditional)
+
+
 def _run(fn: RestoreFn, y: Tensor, *, bf16: bool) -> Tensor:
-    with torch.autocast(y.device.type, torch.bfloat16) if bf16 else nullcontext():
+    with _precision(y.device, bf16=bf16):
         return restore_padded(fn, y)
+
+
+def _precision(device: torch.device, *, bf16: bool) -> AbstractContextManager[object]:
+    return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()

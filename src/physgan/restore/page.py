@@ -10,7 +10,7 @@ from torch import Tensor
 from physgan.errors import OutOfMemory
 from physgan.images.picture import Page
 from physgan.resize import bicubic
-from physgan.restore.device import Elsewhere
+from physgan.restore.device import Elsewhere, is_conditional
 from physgan.restore.memory import pixels_at_once, ran_out, surely_fits
 from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.statistics import normalisations
@@ -128,7 +128,7 @@ def _sides(fn: RestoreFn, y: Tensor) -> Sides | None:
     if pixels <= SMALL or (pixels <= PIXELS and surely_fits(fn, pixels)):
         return None
     room = _room(fn)
-    if pixels <= room or (fn.global_statistics and not _can_be_fed(fn)):
+    if pixels <= room or not _can_be_cut(fn):
         return None
     return tile_side(fn, pixels=room // images)
 
@@ -141,11 +141,14 @@ def chosen_side(fn: RestoreFn) -> int:
 def _room(fn: RestoreFn) -> int:
     """Pixels to restore at a time."""
     # Statistics over tiles take many times as long as those of the whole: all that memory allows.
-    return pixels_at_once(fn) if fn.global_statistics else min(pixels_at_once(fn), PIXELS)
+    fed = fn.global_statistics and not is_conditional(fn)
+    return pixels_at_once(fn) if fed else min(pixels_at_once(fn), PIXELS)
 
 
-def _can_be_fed(fn: RestoreFn) -> bool:
-    """Whether a restorer takes its global statistics where they can be handed in."""
+def _can_be_cut(fn: RestoreFn) -> bool:
+    """Whether what a restorer takes of the whole image, if anything, can be handed to it."""
+    if not fn.global_statistics or is_conditional(fn):
+        return True
     return normalisations(fn, padded(fn, torch.zeros(1, fn.channels, 64, 64))) > 0
 
 
@@ -155,7 +158,7 @@ def _smaller(fn: RestoreFn, y: Tensor, sides: Sides | None) -> tuple[int, int]:
     if sides is not None:
         down, across = height_and_width(sides)
         rows, columns = min(down, height), min(across, width)
-    unbounded = fn.receptive_field is None or (fn.global_statistics and not _can_be_fed(fn))
+    unbounded = fn.receptive_field is None or not _can_be_cut(fn)
     if not unbounded and max(rows, columns) > 2 * _LEAST:
         smaller = (rows // 2, columns) if rows > columns else (rows, columns // 2)
         _log.warning(

@@ -2,11 +2,12 @@
 
 A tile is restored with a margin of what its pixels depend on, and the margin is cut away: the
 result equals that of the whole image, with nothing blended. Where pixels also depend on statistics
-of the whole image, these are gathered first.
+or on a kernel of the whole image, these are found first.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from physgan.errors import ShapeError
@@ -14,7 +15,7 @@ from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.statistics import gather
 from physgan.restore.tiles import Sides, cut
 from physgan.restore.whole import check_images, padded
-from physgan.types import RestoreFn
+from physgan.types import Conditional, RestoreFn
 
 
 def restore_tiled(
@@ -52,6 +53,9 @@ def restore_tiled(
     height, width = y.shape[2:]
     whole = padded(fn, y)
     rows, columns = whole.shape[2:]
+    if isinstance(fn, Conditional):
+        with torch.inference_mode():
+            fn = fn.conditioned(whole)
     tiles = cut(fn, rows, columns, tile=tile)
     first = 0.9 if fn.global_statistics else 0.0  # what the statistics take of the time
     known = gather(fn, whole, tiles, progress=part_of(progress, 0.0, first))

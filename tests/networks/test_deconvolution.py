@@ -1,0 +1,239 @@
+"""Blind deconvolution: what the kernel and its inverse are worth, and the network around them."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from physgan.export.onnx import export_onnx
+from physgan.networks import BlindDeconvolution, UNet, deconvolution
+from physgan.networks.deconvolution import deconvolved, estimated_kernel, steepest
+from physgan.physics.blur import blur
+from physgan.physics.shake import ShakeKernels
+from physgan.restore.restorer import Restorer
+from physgan.restore.tiled import restore_tiled
+from physgan.restore.whole import restore_whole
+from physgan.types import Conditional, RestoreFn
+from physgan.weights.file import WeightsInfo
+from physgan.weights.onnx import OnnxRestorer
+
+TINY: dict[str, Any] = {"widths": (4, 6), "blocks": (1, 1), "side": 9}
+
+
+def strokes(n: int, size: int, seed: int = 0) -> Tensor:
+    """Black on white: N×3×size×size with edges of all directions."""
+    draws = Generator().manual_seed(seed)
+    noise = F.avg_pool2d(torch.randn(n, 1, size + 4, size + 4, generator=draws), 5, 1)
+    return (noise > 0.1).float().expand(-1, 3, -1, -1).contiguous()
+
+
+def shaken(x: Tensor, *, noise: float = 0.005, size: int = 13) -> tuple[Tensor, Tensor]:
+    draws = Generator().manual_seed(5)
+    kernel = ShakeKernels(size=(size, size)).sample(x, generator=draws)["kernel"]
+    y = blur(x, kernel, boundary="reflect")
+    return (y + noise * torch.randn(y.shape, generator=draws)).clamp(0, 1), kernel
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    return -10 * math.log10(float((a - b).square().mean()))
+
+
+def network(**changes: Any) -> BlindDeconvolution:
+    """A small network with weights that let every pixel of its receptive field matter."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = BlindDeconvolution(**(TINY | changes)).eval()
+        with torch.no_grad():
+            for parameter in made.parameters():
+                parameter.normal_(0, 0.2)
+    return made
+
+
+def gentle(made: BlindDeconvolution) -> BlindDeconvolution:
+    """With looks that have something to do with the picture, so that a kernel explains it."""
+    with torch.no_grad():
+        for head in (made.head, made.first.head):
+            for parameter in head.parameters():
+                parameter.mul_(0.02)
+    return made
+
+
+# ---------------------------------------------------------------- the kernel
+
+
+def test_the_kernel_is_found_from_the_clear_picture() -> None:
+    x = strokes(3, 96)
+    y, kernel = shaken(x)
+    found = estimated_kernel(x, y, side=21)
+    assert found.shape == (3, 21, 21)
+    assert torch.allclose(found.sum(dim=(1, 2)), torch.ones(3))
+    assert float(found.min()) >= 0
+    rest = (21 - kernel.shape[-1]) // 2
+    wanted = F.pad(kernel, (rest,) * 4)
+    assert float((found - wanted).norm() / wanted.norm()) < 0.15
+
+
+def test_what_is_sharp_has_a_kernel_that_changes_nothing() -> None:
+    x = strokes(2, 80)
+    found = estimated_kernel(x, x, side=15)
+    assert float(found[:, 7, 7].min()) > 0.99
+
+
+@pytest.mark.parametrize("size", [8, 29, 64])
+def test_where_nothing_can_be_told_the_kernel_changes_nothing(size: int) -> None:
+    y = torch.full((2, 3, size, size), 0.4)
+    found = estimated_kernel(y, y, side=15)
+    assert torch.equal(found.sum(dim=(1, 2)), torch.ones(2))
+    assert torch.equal(found[:, 7, 7], torch.ones(2))
+
+
+def test_each_picture_has_its_own() -> None:
+    x = strokes(3, 64)
+    y, _ = shaken(x)
+    together = estimated_kernel(x, y, side=15)
+    apart = torch.cat([estimated_kernel(x[i : i + 1], y[i : i + 1], side=15) for i in range(3)])
+    torch.testing.assert_close(together, apart, atol=1e-5, rtol=1e-4)
+
+
+# ---------------------------------------------------------------- its inverse
+
+
+def test_the_inverse_sharpens() -> None:
+    x = strokes(3, 128)
+    y, kernel = shaken(x)
+    z = deconvolved(y, kernel)
+    assert z.shape == (3, 6, 128, 128)
+    inner = (..., slice(32, -32), slice(32, -32))
+    assert psnr(z[:, :3][inner].clamp(0, 1), x[inner]) > psnr(y[inner], x[inner]) + 3
+    assert psnr(z[:, 3:][inner].clamp(0, 1), x[inner]) > psnr(y[inner], x[inner]) + 1
+
+
+def test_what_is_sharp_stays() -> None:
+    x = strokes(1, 64)
+    kernel = F.pad(torch.ones(1, 1, 1), (4,) * 4)
+    smooth = F.avg_pool2d(F.pad(x, (3,) * 4, mode="reflect"), 7, 1)
+    assert psnr(deconvolved(smooth, kernel)[:, :3], smooth) > 40
+
+
+def test_light_is_kept() -> None:
+    _, kernel = shaken(strokes(1, 40))
+    grey = torch.full((1, 3, 40, 40), 0.3)
+    assert torch.allclose(deconvolved(grey, kernel), torch.tensor(0.3), atol=1e-4)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 7), (16, 200)])
+def test_pictures_smaller_than_the_filter(height: int, width: int) -> None:
+    kernel = torch.full((1, 9, 9), 1 / 81)
+    assert deconvolved(torch.rand(1, 3, height, width), kernel).shape == (1, 6, height, width)
+
+
+# ---------------------------------------------------------------- the network
+
+
+def test_it_can_ship() -> None:
+    made = BlindDeconvolution()
+    assert sum(p.numel() for p in made.parameters()) * 2 <= 8_000_000
+    assert isinstance(made, RestoreFn)
+    assert isinstance(made, Conditional)
+
+
+def test_starts_as_the_identity() -> None:
+    y, _ = shaken(strokes(2, 64))
+    assert torch.allclose(BlindDeconvolution(**TINY).eval()(y), y)
+
+
+def test_begins_where_a_network_of_one_look_stood() -> None:
+    y, _ = shaken(strokes(1, 64))
+    one = UNet(widths=(4, 6), blocks=(1, 1)).eval()
+    torch.nn.init.normal_(one.head.weight, std=0.2)
+    two = BlindDeconvolution(**TINY).eval()
+    two.first.load_state_dict(one.state_dict())
+    assert torch.equal(two(y), one(y))
+
+
+def test_all_weights_learn() -> None:
+    made = network().train()
+    y, _ = shaken(strokes(2, 64))
+    made(y).square().mean().backward()
+    for name, parameter in made.named_parameters():
+        assert parameter.grad is not None, name
+        assert float(parameter.grad.abs().max()) > 0, name
+
+
+def test_a_batch_is_its_pictures() -> None:
+    made = gentle(network())
+    y, _ = shaken(strokes(3, 64))
+    with torch.inference_mode():
+        apart = torch.cat([made(one[None]) for one in y])
+        assert float((made(y) - apart).abs().max()) < 1e-4
+
+
+@settings(max_examples=8)
+@given(height=st.integers(40, 200), width=st.integers(40, 200), n=st.integers(1, 2))
+def test_tiles_equal_the_whole(height: int, width: int, n: int) -> None:
+    fn = network().double()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deconvolution, "WINDOW", 72)  # beyond it the kernel is that of a part
+        y = shaken(strokes(n, 200))[0].double()[:, :, :height, :width]
+        whole, tiled = restore_whole(fn, y), restore_tiled(fn, y, tile=32)
+    # The kernel is found in single precision, of one window on both ways.
+    assert float((tiled - whole).abs().max()) < 1e-6
+    assert float((whole - y).abs().max()) > 1e-2
+
+
+def test_a_margin_too_small_would_show() -> None:
+    fn = network().double()
+    y = shaken(strokes(1, 200))[0].double()
+    whole = restore_whole(fn, y)
+    fn.receptive_field = 25
+    assert float((restore_tiled(fn, y, tile=32) - whole).abs().max()) > 1e-4
+
+
+def test_restorers_cut_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deconvolution, "WINDOW", 72)
+    y = shaken(strokes(1, 160))[0]
+    restorer = Restorer(network(), None, device="cpu")
+    whole = restorer(y)
+    monkeypatch.setattr("physgan.restore.page.SMALL", 0)
+    monkeypatch.setattr("physgan.restore.page.surely_fits", lambda fn, pixels: False)
+    monkeypatch.setattr("physgan.restore.page.pixels_at_once", lambda fn: 120 * 120)
+    assert float((restorer(y) - whole).abs().max()) < 1e-4
+
+
+def test_the_steepest_part() -> None:
+    y = torch.full((2, 3, 100, 140), 0.5)
+    y[0, :, 64:88, 16:40] = strokes(1, 24)[0]
+    y[1, :, 0:24, 112:136] = strokes(1, 24)[0]
+    window = steepest(y, 32, step=8)
+    assert window.shape == (2, 3, 32, 32)
+    for part in window:
+        assert float(part.std()) > 0.2
+    assert torch.equal(steepest(y, 200, step=8), y)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_its_graph_computes_the_same(tmp_path: Path, half: bool) -> None:
+    made = gentle(network(side=15))
+    info = WeightsInfo(
+        architecture="blind_deconvolution",
+        arguments={"widths": [4, 6], "blocks": [1, 1], "side": 15},
+        channels=3,
+        scale=1,
+        recipe={"name": "small"},
+        commit="none",
+        data="nothing",
+        licence="CC0-1.0",
+        measured={},
+    )
+    export_onnx(made, info, tmp_path / "graph.onnx", half=half)  # raises unless it agrees
+    y, _ = shaken(strokes(2, 136))
+    graph = OnnxRestorer(tmp_path / "graph.onnx")
+    with torch.inference_mode():
+        assert float((graph(y) - made(y)).abs().mean()) < (1e-2 if half else 1e-4)
+        assert float((made(y) - y).abs().mean()) > 1e-3

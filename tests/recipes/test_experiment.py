@@ -305,6 +305,22 @@ def test_a_run_goes_on_without_the_weights_that_it_began_from(ground: Path) -> N
         resume(ground)
 
 
+def test_two_looks_begin_from_the_weights_of_one(ground: Path) -> None:
+    """What fits a part of the generator fills that part."""
+    sizes = "arguments: {widths: [4, 6], blocks: [1, 1]%s}"
+    one = "--generator={name: unet, " + sizes % "" + "}"
+    two = "--generator={name: blind_deconvolution, " + sizes % ", side: 5" + "}"
+    still = [NO_STEP, "--optimiser.lr=1e-20", "--training.ema=0"]
+    first = carry_out(ground, one, NO_STEP).rename(ground / "first")
+    run = carry_out(ground, two, *still, f"--training.start={first}")
+    (before, _), (after, info) = load_weights(first / WEIGHTS), load_weights(run / WEIGHTS)
+    for name, tensor in before.state_dict().items():
+        assert torch.equal(tensor, after.state_dict()[f"first.{name}"])
+    came_from = info.training["began_from"]
+    assert isinstance(came_from, dict)
+    assert came_from["filled"] == "first"
+
+
 def test_weights_to_begin_from_must_fit(ground: Path) -> None:
     first = carry_out(ground, NO_STEP).rename(ground / "first")
     for start, message in (

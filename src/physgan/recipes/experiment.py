@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from physgan.data.crops import CropStream, centre_crop
 from physgan.data.pairs import Pair, drawn_pairs, read_pairs
 from physgan.data.pictures import Pictures, hold_out, measures, open_pictures
-from physgan.errors import ImageError, RecipeError, TrainingError
+from physgan.errors import ImageError, RecipeError, TrainingError, WeightsError
 from physgan.files import replacing, write_text
 from physgan.metrics.ssim import WINDOW
 from physgan.objective.objective import Objective
@@ -401,8 +402,20 @@ def _start(recipe: Recipe, folder: Path, *, resume: bool) -> Path | None:
 
 
 def _begin(network: nn.Module, start: Path) -> dict[str, JSON]:
-    """Fills the generator with weights; returns what their header says of where they come from."""
-    info = load_weights(start, network=network)[1]
+    """Fills the generator with weights; returns what their header says of where they come from.
+
+    Weights may be those of one of its parts, as one look is part of two.
+    """
+    filled = ""
+    try:
+        info = load_weights(start, network=network)[1]
+    except WeightsError:
+        for filled, part in network.named_children():
+            with suppress(WeightsError):
+                info = load_weights(start, network=part)[1]
+                break
+        else:
+            raise
     name = info.recipe.get("name", "") if isinstance(info.recipe, Mapping) else ""
     return {
         **info.training,
@@ -412,6 +425,7 @@ def _begin(network: nn.Module, start: Path) -> dict[str, JSON]:
         "data": info.data,
         "licence": info.licence,
         "recipe": info.recipe,
+        **({"filled": filled} if filled else {}),
     }
 
 

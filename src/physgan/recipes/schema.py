@@ -199,8 +199,8 @@ class Training(Strict):
     ema: float = Field(0.999, ge=0, lt=1, description="Decay of the weights' moving average.")
     start: str | None = Field(
         None,
-        description="Weights that the generator begins from: a shipped name, a file, or the "
-        "folder of a run.",
+        description="Weights that the generator, or one of its parts, begins from: a shipped name, "
+        "a file, or the folder of a run.",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",

@@ -87,7 +87,7 @@ def _history(training: Mapping[str, JSON]) -> list[str]:
     return parts
 
 
-_EARLIER = ("name", "steps", "hours", "seed", "commit", "sha256")
+_EARLIER = ("name", "filled", "steps", "hours", "seed", "commit", "sha256")
 
 
 def _measured(measured: Sequence[JSON] | Mapping[str, JSON]) -> str:

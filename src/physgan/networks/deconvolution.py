@@ -40,7 +40,7 @@ class BlindDeconvolution(RestorationNetwork):
     """Restorer of pictures that one kernel blurred all over, N×C×h×w to N×C×h×w.
 
     Both looks share their trunk, a `UNet`. In training its results may leave [0, 1]; in evaluation
-    they are clamped. The estimate of the kernel is not differentiated.
+    they are clamped.
 
     Args:
         channels: of the pictures.
@@ -68,9 +68,9 @@ class BlindDeconvolution(RestorationNetwork):
         self.stem = Conv2d(seen, widths[0], 3, padding=1)
         self.head = Conv2d(widths[0], channels * unshuffle**2, 3, padding=1)
         self.edges = Conv2d(widths[0], 2 * unshuffle**2, 3, padding=1)
-        for last in (self.head, self.edges):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        for added in (self.stem, self.head, self.edges):
+            nn.init.zeros_(added.weight)
+            nn.init.zeros_(added.bias)  # type: ignore[arg-type]
         self.channels: int = channels
         self.scale: int = 1
         self.multiple_of: int = self.first.multiple_of
@@ -130,9 +130,13 @@ class BlindDeconvolution(RestorationNetwork):
     def _second(self, y: Tensor, look: Tensor, kernel: Tensor) -> Tensor:
         with _plainly(y.device):
             inverted = deconvolved(y.detach(), kernel).to(y.dtype)
+        first, shuffle = self.first, self.first.unshuffle
         seen = torch.cat([y, look, inverted], dim=1)
-        z = self.first.trunk(self.stem(F.pixel_unshuffle(seen * 2 - 1, self.first.unshuffle)))
-        x_hat = look + F.pixel_shuffle(self.head(z), self.first.unshuffle)
+        # As the first look sees what was observed, the second sees what was inverted, and more.
+        sharp = inverted.unflatten(1, (-1, self.channels)).mean(dim=1)
+        z = first.stem(F.pixel_unshuffle(sharp * 2 - 1, shuffle))
+        z = first.trunk(z + self.stem(F.pixel_unshuffle(seen * 2 - 1, shuffle)))
+        x_hat = look + F.pixel_shuffle(self.head(z), shuffle)
         return x_hat if self.training else x_hat.clamp(0, 1)
 
 

@@ -410,9 +410,9 @@ def _begin(network: nn.Module, start: Path) -> dict[str, JSON]:
     try:
         info = load_weights(start, network=network)[1]
     except WeightsError:
-        for filled, part in network.named_children():
+        for name, part in network.named_children():
             with suppress(WeightsError):
-                info = load_weights(start, network=part)[1]
+                info, filled = load_weights(start, network=part)[1], name
                 break
         else:
             raise

@@ -228,6 +228,7 @@ def test_a_margin_too_small_would_show() -> None:
 
 def test_restorers_cut_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deconvolution, "WINDOW", 72)
+    monkeypatch.setattr("physgan.restore.device.has_bf16", lambda device: False)
     y = shaken(strokes(1, 160))[0]
     restorer = Restorer(gentle(network()), None, device="cpu")
     whole = restorer(y)

@@ -406,7 +406,7 @@ def _begin(network: nn.Module, start: Path) -> dict[str, JSON]:
 
     Weights may be those of one of its parts, as one look is part of two.
     """
-    filled = ""
+    filled: str | None = None
     try:
         info = load_weights(start, network=network)[1]
     except WeightsError:
@@ -416,17 +416,16 @@ def _begin(network: nn.Module, start: Path) -> dict[str, JSON]:
                 break
         else:
             raise
-    name = info.recipe.get("name", "") if isinstance(info.recipe, Mapping) else ""
-    return {
+    came_from: dict[str, JSON] = {
         **info.training,
-        "name": name,
+        "name": info.name,
         "sha256": hashlib.sha256(start.read_bytes()).hexdigest(),
         "commit": info.commit,
         "data": info.data,
         "licence": info.licence,
         "recipe": info.recipe,
-        **({"filled": filled} if filled else {}),
     }
+    return came_from | ({} if filled is None else {"filled": filled})
 
 
 def _keep(start: Path, copy: Path) -> None:

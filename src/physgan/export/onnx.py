@@ -118,6 +118,9 @@ def _exported(graph: nn.Module, network: RestorationNetwork, *, half: bool) -> A
                 graph,
                 (y,),
                 dynamo=True,
+                # What the exporter writes; its conversion to later ones passes over the bodies
+                # of loops (torch 2.13).
+                opset_version=18,
                 dynamic_shapes=(shapes,),
                 input_names=["y"],
                 output_names=["x_hat"],

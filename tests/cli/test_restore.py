@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from physgan.cli import main
+from physgan.weights import catalogue
 from tests.restore.small import small_weights
 from tests.training.tiny import finish, start, write_picture
 
@@ -145,6 +146,23 @@ def test_an_output_that_is_a_file(ground: Path, capsys: pytest.CaptureFixture[st
 def test_an_unknown_task(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert restore(ground, "--task", "deblur-tekst", weights=False) in (1, 2)
     assert "deblur-tekst" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--task", "--weights"])
+def test_a_task_whose_weights_do_not_ship_is_to_be_trained(
+    ground: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+) -> None:
+    monkeypatch.setattr(catalogue, "SHIPPED", {"deblur-text": ""})
+    assert restore(ground, option, "deblur-face", weights=False) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert f"{option}: expected one whose weights ship, deblur-text, got 'deblur-face', a " in err
+    assert "no weights ship yet. Train it: physgan train deblur-face --data.train" in err
+    assert "--weights RUN" in err
+    assert "Did you mean" not in err
 
 
 def test_no_pictures_is_wrong_usage(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:

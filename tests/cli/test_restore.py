@@ -176,7 +176,9 @@ def test_a_sheet_shows_them_all(ground: Path, capsys: pytest.CaptureFixture[str]
     (ground / "in" / "scan.bmp").write_bytes(b"x")
     sheet = ground / "sheet.png"
     assert restore(ground, "--sheet", str(sheet), "--json") == 1
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    out, err = capsys.readouterr()
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert f"{sheet}: 2 pictures before and after, 2 that failed" in err
     assert lines[-1] == {"target": str(sheet), "status": "sheet", "pictures": 4}
     before = sheet.read_bytes()
     assert restore(ground, "--sheet", str(sheet), "--skip-existing") == 2

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from physgan.restore.files import Outcome
     from physgan.restore.plan import Job
     from physgan.restore.progress import Progress
-    from physgan.restore.sheet import Sheet
+    from physgan.restore.sheet import Sheet, Written
 
 
 @dataclass
@@ -153,7 +153,7 @@ def _shown(
         say.fault(sheet.page, error)
         return None
     if written is not None:
-        say.sheet(*written)
+        say.sheet(written)
     return sheet
 
 
@@ -203,9 +203,12 @@ class _Teller:
             took = f" in {outcome.seconds:.1f} s" if outcome.seconds else ""
             self._say(f"{place} {outcome.target}: {outcome.status}{took}")
 
-    def sheet(self, page: Path, pictures: int) -> None:
+    def sheet(self, written: Written) -> None:
+        page, pictures, failed = written
         self._record(target=str(page), status="sheet", pictures=pictures)
-        self._say(f"{page}: {pictures} picture{'s' if pictures != 1 else ''} before and after")
+        both = pictures - failed
+        told = f"{both} picture{'s' if both != 1 else ''} before and after"
+        self._say(f"{page}: {told}" + (f", {failed} that failed" if failed else ""))
 
     def ended(self, *, dry: bool = False) -> int:
         """Sums up; returns the exit status. A file that is no picture is nobody's fault."""

@@ -61,7 +61,24 @@ def test_a_file_that_is_no_picture_is_told_of_and_no_fault(
     assert err.endswith("2 restored, 1 left out\n")
 
 
-@pytest.mark.parametrize("name", ["scan.bmp", "IMG.CR2", "scan.PDF"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--json",)])
+def test_folders_that_are_not_entered_are_told_of_and_no_fault(
+    ground: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    for folder in ("c", "d"):
+        (ground / "in" / folder).mkdir()
+    assert restore(ground, *more) == 0
+    out, err = capsys.readouterr()
+    assert err.splitlines().count("2 folders within were not entered: --recursive") == 1
+    assert out.count("\n") == (2 if more else 0)
+    (ground / "in" / "d").rmdir()
+    assert restore(ground, "--overwrite") == 0
+    assert "1 folder within was not entered: --recursive" in capsys.readouterr().err
+    assert restore(ground, "--overwrite", "--recursive") == 0
+    assert "entered" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["scan.bmp", "IMG.CR2", "scan.HIF", "scan.PDF"])
 def test_a_picture_of_a_kind_that_is_not_taken_is_a_fault(
     ground: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

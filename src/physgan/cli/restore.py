@@ -87,12 +87,16 @@ def _restore(arguments: Arguments, source: Path) -> int:
     from physgan.restore.plan import plan
     from physgan.restore.sheet import Sheet
 
-    jobs, faults, stray = plan(arguments.paths, arguments.output, recursive=arguments.recursive)
+    jobs, faults, stray, unentered = plan(
+        arguments.paths, arguments.output, recursive=arguments.recursive
+    )
     say = _Teller(len(jobs), arguments.json)
     for path in stray:
         say.left_out(path)
     for fault in faults:
         say.fault(fault.source, fault.error)
+    if unentered:
+        say.unentered(unentered)
     sheet = None
     if arguments.sheet is not None:
         sheet = Sheet(arguments.sheet, jobs, others=len(faults), overwrite=arguments.overwrite)
@@ -169,6 +173,11 @@ class _Teller:
         self._count["left out"] += 1
         self._record(source=str(path), status="left out")
         self._say(f"{path}: left out, no picture that physgan takes")
+
+    def unentered(self, folders: int) -> None:
+        """Folders are no files: there is no line of JSON for them, and nothing is counted."""
+        what = "1 folder within was" if folders == 1 else f"{folders} folders within were"
+        self._say(f"{what} not entered: --recursive")
 
     def fault(self, source: Path, error: PhysganError) -> None:
         self._count["failed"] += 1

@@ -1264,6 +1264,22 @@ def test_heic_without_a_decoder(tmp_path: Path) -> None:
     refused(tmp_path / "c.avif", "cannot read whole")
 
 
+def test_heic_without_an_encoder(tmp_path: Path) -> None:
+    Image.fromarray(smooth()).save(tmp_path / "a.avif")
+    picture = read_picture(tmp_path / "a.avif")
+    try:
+        import pyvips
+
+        pyvips.Image.black(64, 64).heifsave_buffer(compression="hevc")
+    except pyvips.Error:
+        with pytest.raises(ImageError, match=r"that this libvips writes, got HEIC\. .* \.avif"):
+            write_picture(tmp_path / "a.heic", picture)
+        assert not (tmp_path / "a.heic").exists()
+    else:  # a libvips of more encoders than pyvips[binary] brings
+        write_picture(tmp_path / "a.heic", picture)
+        assert read_picture(tmp_path / "a.heic").form.kind == "heic"
+
+
 def test_text_is_not_to_be_converted(tmp_path: Path) -> None:
     page = b"<!DOCTYPE html><html><body>404: nothing here</body></html> " * 3
     for name, content in (

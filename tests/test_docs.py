@@ -63,6 +63,13 @@ def test_python_of_the_first_page_runs(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == "(1, 3, 120, 200)\n"
 
 
+@pytest.mark.parametrize("page", ["index.md", "start.md"])
+def test_the_first_screen_tells_of_the_page(page: str) -> None:
+    first = (DOCS / page).read_text(encoding="utf-8").splitlines()[:16]
+    assert any("physgan app" in line for line in first)
+    assert any("(app.md)" in line for line in first)
+
+
 def test_every_task_has_its_page() -> None:
     tasks = {page.stem for page in DOCS.glob("howto/*.md")}
     assert tasks >= SHIPPED.keys()

@@ -1,4 +1,7 @@
 import pickle
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,7 @@ from physgan.errors import (
     ThetaError,
     TrainingError,
     WeightsError,
+    install,
     nearest,
 )
 
@@ -51,3 +55,14 @@ def test_one_except_catches_all(kind: type[PhysganError]) -> None:
 def test_nearest(name: str, known: list[str], clause: str) -> None:
     assert nearest(name, known) == clause
     assert nearest(name, iter(known)) == clause
+
+
+def test_the_remedy_for_what_is_missing_names_an_extra_that_exists() -> None:
+    root = Path(__file__).parents[1]
+    extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    code = "".join(p.read_text(encoding="utf-8") for p in root.glob("src/physgan/**/*.py"))
+    named = set(re.findall(r'install\("(\w+)"\)', code))
+    assert {"web", "hub", "onnx", "train"} <= named <= extras.keys()
+    assert install("web") == "pip install 'physgan[web]', or -e '.[web]' in a checkout."

@@ -78,6 +78,15 @@ class TrainingError(PhysganError, RuntimeError):
     """A training run cannot start, continue or go on."""
 
 
+def install(extra: str) -> str:
+    """The remedy where the packages of an extra are missing.
+
+    >>> install("web")
+    "pip install 'physgan[web]', or -e '.[web]' in a checkout."
+    """
+    return f"pip install 'physgan[{extra}]', or -e '.[{extra}]' in a checkout."
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A clause that names the nearest known name, for the remedy of an unknown one.
 

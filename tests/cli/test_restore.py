@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from physgan.cli import main
+from physgan.weights import catalogue
 from tests.restore.small import small_weights
 from tests.training.tiny import finish, start, write_picture
 
@@ -60,7 +61,24 @@ def test_a_file_that_is_no_picture_is_told_of_and_no_fault(
     assert err.endswith("2 restored, 1 left out\n")
 
 
-@pytest.mark.parametrize("name", ["scan.bmp", "IMG.CR2", "scan.PDF"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--json",)])
+def test_folders_that_are_not_entered_are_told_of_and_no_fault(
+    ground: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    for folder in ("c", "d"):
+        (ground / "in" / folder).mkdir()
+    assert restore(ground, *more) == 0
+    out, err = capsys.readouterr()
+    assert err.splitlines().count("2 folders within were not entered: --recursive") == 1
+    assert out.count("\n") == (2 if more else 0)
+    (ground / "in" / "d").rmdir()
+    assert restore(ground, "--overwrite") == 0
+    assert "1 folder within was not entered: --recursive" in capsys.readouterr().err
+    assert restore(ground, "--overwrite", "--recursive") == 0
+    assert "entered" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["scan.bmp", "IMG.CR2", "scan.HIF", "scan.PDF"])
 def test_a_picture_of_a_kind_that_is_not_taken_is_a_fault(
     ground: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
@@ -147,6 +165,23 @@ def test_an_unknown_task(ground: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "deblur-tekst" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--task", "--weights"])
+def test_a_task_whose_weights_do_not_ship_is_to_be_trained(
+    ground: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+) -> None:
+    monkeypatch.setattr(catalogue, "SHIPPED", {"deblur-text": ""})
+    assert restore(ground, option, "deblur-face", weights=False) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert f"{option}: expected one whose weights ship, deblur-text, got 'deblur-face', a " in err
+    assert "no weights ship yet. Train it: physgan train deblur-face --data.train" in err
+    assert "--weights RUN" in err
+    assert "Did you mean" not in err
+
+
 def test_no_pictures_is_wrong_usage(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["restore", "--weights", str(ground / "w.safetensors"), "--output", str(ground / "out")]
     assert main(argv) == 2
@@ -158,7 +193,9 @@ def test_a_sheet_shows_them_all(ground: Path, capsys: pytest.CaptureFixture[str]
     (ground / "in" / "scan.bmp").write_bytes(b"x")
     sheet = ground / "sheet.png"
     assert restore(ground, "--sheet", str(sheet), "--json") == 1
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    out, err = capsys.readouterr()
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert f"{sheet}: 2 pictures before and after, 2 that failed" in err
     assert lines[-1] == {"target": str(sheet), "status": "sheet", "pictures": 4}
     before = sheet.read_bytes()
     assert restore(ground, "--sheet", str(sheet), "--skip-existing") == 2

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from physgan.cli import main
+from physgan.errors import install
 from physgan.recipes.load import field_lines, shipped_recipes
 from tests.training.tiny import draw_pictures, finish, start, write_recipe
 
@@ -188,5 +189,5 @@ def test_training_without_fabric_says_what_to_install(argv: list[str], tmp_path:
     blocked.write_text(BLOCKED.replace('"pyvips"', '"lightning_fabric"'), encoding="utf-8")
     status, out, err = finish(start(*argv, script=blocked))
     assert (status, out) == (1, "")
-    assert err.splitlines()[-1].endswith("pip install 'physgan[train]'")
+    assert err.splitlines()[-1].endswith(install("train"))
     assert "Traceback" not in err

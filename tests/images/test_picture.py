@@ -1187,7 +1187,7 @@ def test_truncated_in_a_later_page(tmp_path: Path, suffix: str) -> None:
     ("content", "words"),
     [
         (b"", "an empty file"),
-        (b"hello there\n", "does not read"),
+        (b"hello there\n", "got text, not a picture"),
         (bytes(300), "does not read"),
         (b"\x89PNG\r\n\x1a\n", ""),
         (b"\xff\xd8\xff\xe0", ""),
@@ -1256,7 +1256,56 @@ def test_documents_and_drawings(tmp_path: Path) -> None:
 
 def test_heic_without_a_decoder(tmp_path: Path) -> None:
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
-    refused(tmp_path / "a.heic", "HEIC", "Convert it to PNG or TIFF")
+    refused(tmp_path / "a.heic", "HEIC", "Convert it to PNG or TIFF", "heif-convert")
+    # As some phones and libheif write them: what it is stands among the compatible brands.
+    (tmp_path / "b.jpg").write_bytes(b"\0\0\0\x1cftypmif1\0\0\0\0mif1miafheic" + bytes(100))
+    refused(tmp_path / "b.jpg", "HEIC", "Convert it to PNG or TIFF")
+    (tmp_path / "c.avif").write_bytes(b"\0\0\0\x18ftypmif1\0\0\0\0mif1avifheic" + bytes(100))
+    refused(tmp_path / "c.avif", "cannot read whole")
+
+
+def test_heic_without_an_encoder(tmp_path: Path) -> None:
+    Image.fromarray(smooth()).save(tmp_path / "a.avif")
+    picture = read_picture(tmp_path / "a.avif")
+    try:
+        import pyvips
+
+        pyvips.Image.black(64, 64).heifsave_buffer(compression="hevc")
+    except pyvips.Error:
+        with pytest.raises(ImageError, match=r"that this libvips writes, got HEIC\. .* \.avif"):
+            write_picture(tmp_path / "a.heic", picture)
+        assert not (tmp_path / "a.heic").exists()
+    else:  # a libvips of more encoders than pyvips[binary] brings
+        write_picture(tmp_path / "a.heic", picture)
+        assert read_picture(tmp_path / "a.heic").form.kind == "heic"
+
+
+def test_text_is_not_to_be_converted(tmp_path: Path) -> None:
+    page = b"<!DOCTYPE html><html><body>404: nothing here</body></html> " * 3
+    for name, content in (
+        *(("a.png", page), ("b.jpg", b"x"), ("c.bmp", "Zeile für Zeile\r\n".encode() * 9)),
+        ("d.tif", b"a" * 63 + "ü".encode()),  # a letter stands across the end of what is looked at
+    ):
+        (tmp_path / name).write_bytes(content)
+        refused(tmp_path / name, "got text", "fetch it again")
+    (tmp_path / "e.png").write_bytes(bytes(100))
+    refused(
+        tmp_path / "e.png", "no picture, or one of a kind", "if no viewer shows it, fetch it again"
+    )
+    (tmp_path / "f.bmp").write_bytes(b"BM" + bytes(range(128, 228)))
+    refused(tmp_path / "f.bmp", "no picture, or one of a kind", "Convert it to PNG or TIFF")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(b"FUJIFILMCCD-RAW 0201", b"II*\0\x10\0\0\0CR\2\0", b"IIU\0\x18\0\0\0", b"IIRO\x08\0\0\0"),
+        b"\0\0\0\x18ftypcrx \0\0\0\1crx isom",
+    ],
+)
+def test_raw_files_by_another_name(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(head + bytes(100))
+    refused(tmp_path / "a.png", "a camera's raw file", "Develop it to a 16-bit TIFF")
 
 
 def test_animations_that_would_lose_frames(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib import resources
 from io import BytesIO
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from PIL import Image
 
 from physgan.errors import ImageError, ShapeError
 from physgan.metrics.protocol import protocol, scores
+from physgan.restore import panels
 from physgan.restore.page import enlarged
 from physgan.restore.panels import GAP, line_of_text
 from physgan.restore.restorer import Restorer
@@ -125,13 +128,55 @@ def test_lines_of_text() -> None:
         return np.array_equal(pixels(line_of_text(a)), pixels(line_of_text(b)))
 
     assert same("e\u0301t\u00e9.png", "été.png")
-    assert same("写.png", "真.png")  # neither is in the packed fonts
     assert not same("α.png", "β.png")
     assert not same("Привет", "Приват")
-    assert same("a\nb", "a\x07b")
+    assert same("a\nb\x07", "a\\nb\\x07")
+    assert same("at 3.45\u202fPM", "at 3.45 PM")  # as macOS names its pictures
+    assert same("\udcff.png", "\\udcff.png")  # a byte that is no text
     narrow = line_of_text("a" * 100 + "_end.png", width=120)
     assert narrow.width == 120
     assert np.array_equal(
         pixels(narrow)[:, :40], pixels(line_of_text("a" * 200 + "_end.png", width=120))[:, :40]
     )
     assert line_of_text("").size == (1, 21)
+
+
+@pytest.fixture
+def no_cache() -> Iterator[None]:
+    """Which fonts there are is looked up anew, and again afterwards."""
+
+    def clear() -> None:
+        for each in (panels._shown, panels._font_of, panels._system_font):
+            each.cache_clear()
+
+    clear()
+    yield
+    clear()
+
+
+@pytest.mark.usefixtures("no_cache")
+def test_letters_that_no_font_holds_stand_by_their_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A font that is there and has no such letter is not believed.
+    packed = resources.files("physgan.data.text") / "fonts" / "LiberationSans-Bold.ttf"
+    monkeypatch.setattr(panels, "_EAST_ASIAN", ("no such font.ttc", str(packed)))
+    for text, code in (("写真.png", "\\u5199\\u771f.png"), ("😀", "\\U0001f600")):
+        assert np.array_equal(pixels(line_of_text(text)), pixels(line_of_text(code)))
+    # Shortened between letters, never within a code.
+    narrow = pixels(line_of_text("写" * 50 + "真" * 50, width=150))
+    ends = [("写" * n + "…" + "真" * m) for n in range(1, 4) for m in (n - 1, n)]
+    assert any(np.array_equal(narrow, pixels(line_of_text(each, width=150))) for each in ends)
+
+
+@pytest.mark.usefixtures("no_cache")
+def test_a_font_of_the_system_draws_east_asian_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the packed fonts, hidden from the others, stands for it."""
+    fonts = resources.files("physgan.data.text") / "fonts"
+    monkeypatch.setattr(panels, "_FONTS", ("LiberationSans-Regular",))
+    monkeypatch.setattr(panels, "_EAST_ASIAN", (str(fonts / "STIXGeneral-Regular.otf"),))
+    wide, code = pixels(line_of_text("のa")), pixels(line_of_text("\\u306ea"))
+    assert wide.shape[1] < code.shape[1]
+    assert (wide < 100).any()
+    monkeypatch.setattr(panels, "_EAST_ASIAN", ())
+    for each in (panels._shown, panels._font_of, panels._system_font):
+        each.cache_clear()
+    assert np.array_equal(pixels(line_of_text("のa")), code)

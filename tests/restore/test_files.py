@@ -40,13 +40,14 @@ def names(jobs: list[Job], output: Path) -> list[str]:
 
 def test_relative_paths_and_names_are_kept(ground: Path) -> None:
     out = ground / "out"
-    jobs, faults, stray = plan([ground / "in"], out, recursive=True)
+    jobs, faults, stray, unentered = plan([ground / "in"], out, recursive=True)
+    assert unentered == 0
     assert names(jobs, out) == ["a.png", "broken.png", "deep/b.png", "Ünï 写真.png"]
     assert [path.name for path in stray] == ["notes.txt"]
     assert not faults
     flat, *_ = plan([ground / "in"], out)
     assert "deep/b.png" not in names(flat, out)
-    single, none, _ = plan([ground / "in" / "deep" / "b.png"], out)
+    single, none, *_ = plan([ground / "in" / "deep" / "b.png"], out)
     assert names(single, out) == ["b.png"]
     assert not none
 
@@ -54,7 +55,7 @@ def test_relative_paths_and_names_are_kept(ground: Path) -> None:
 def test_clashes_and_things_that_are_not_there_are_faults(ground: Path) -> None:
     (ground / "other").mkdir()
     write_picture(ground / "other" / "a.png", torch.rand(3, 8, 8))
-    jobs, faults, _ = plan(
+    jobs, faults, *_ = plan(
         [ground / "in" / "a.png", ground / "other", ground / "nothing.png"], ground / "out"
     )
     assert [job.source.parent.name for job in jobs] == ["in"]
@@ -66,14 +67,26 @@ def test_clashes_and_things_that_are_not_there_are_faults(ground: Path) -> None:
 def test_a_folder_without_pictures_is_a_fault(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    jobs, (fault,), _ = plan([empty], tmp_path / "out")
+    jobs, (fault,), *_ = plan([empty], tmp_path / "out")
     assert not jobs
     assert fault.source == empty
     assert "--recursive" not in str(fault.error)
     (empty / "deep").mkdir()
     write_picture(empty / "deep" / "a.png", torch.rand(3, 8, 8))
-    _, (fault,), _ = plan([empty], tmp_path / "out")
+    _, (fault,), *_ = plan([empty], tmp_path / "out")
     assert "--recursive" in str(fault.error)
+
+
+def test_folders_that_are_not_entered_are_counted(ground: Path) -> None:
+    inside = ground / "in"
+    assert plan([inside], ground / "out").unentered == 1
+    (inside / "more" / "deeper").mkdir(parents=True)
+    (inside / ".hidden").mkdir()
+    (inside / "link").symlink_to(ground)
+    assert plan([inside], ground / "out").unentered == 2
+    assert plan([inside, inside / "a.png"], inside / "more").unentered == 1  # results of before
+    assert plan([inside], ground / "out", recursive=True).unentered == 0
+    assert plan([inside / "more"], ground / "out").unentered == 0  # a fault, which tells of it
 
 
 def test_results_within_the_input_are_not_restored_again(ground: Path) -> None:
@@ -85,7 +98,7 @@ def test_results_within_the_input_are_not_restored_again(ground: Path) -> None:
 
 
 def test_an_output_above_the_input_hides_nothing(ground: Path) -> None:
-    jobs, faults, _ = plan([ground / "in"], ground, recursive=True)
+    jobs, faults, *_ = plan([ground / "in"], ground, recursive=True)
     assert len(jobs) == 4
     assert not faults
 
@@ -167,7 +180,7 @@ def test_a_folder_that_may_not_be_looked_into_is_told(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    jobs, faults, _ = plan([ground / "in"], ground / "out", recursive=True)
+    jobs, faults, *_ = plan([ground / "in"], ground / "out", recursive=True)
     assert "deep/b.png" not in names(jobs, ground / "out")
     assert len(jobs) == 3
     assert any("deep" in str(f.source) and "may not be looked at" in str(f.error) for f in faults)

@@ -11,12 +11,15 @@ import torch
 from PIL import Image
 
 from physgan.errors import ImageError, UsageError
+from physgan.restore.panels import line_of_text
 from physgan.restore.plan import Job
 from physgan.restore.sheet import PER_PAGE, Sheet, pages_of
 from tests.training.tiny import write_picture
 
 # Of a cell: 192 px before, 4 between, 192 after; 4 down to the name, 21 px of it; 16 around.
-TOP = LEFT = 16
+# Above them headings of 21 px and 4 below.
+LEFT, HEADING = 16, 25
+TOP = 16 + HEADING
 AFTER, NAME = 196, 196
 ACROSS, DOWN = 388 + 16, 217 + 16
 
@@ -45,10 +48,15 @@ def test_before_after_and_name(tmp_path: Path) -> None:
         painted(job.source, *RED)
         painted(job.target, *BLUE)
         assert sheet.add(f"{number}.png", job.source, job.target) is None
-    assert sheet.end() == (tmp_path / "sheets" / "s.png", 6)
+    assert sheet.end() == (tmp_path / "sheets" / "s.png", 6, 0)
     assert sheet.end() is None
     page = seen(tmp_path / "sheets" / "s.png")
-    assert page.shape == (2 * DOWN + 16, 4 * ACROSS + 16, 3)
+    assert page.shape == (HEADING + 2 * DOWN + 16, 4 * ACROSS + 16, 3)
+    for column in range(4):
+        for place, heading in ((0, "before"), (AFTER, "after")):
+            line = np.asarray(line_of_text(heading))
+            left = LEFT + column * ACROSS + place
+            assert (page[16 : 16 + 21, left : left + line.shape[1]] == line).all()
     for number in range(6):
         row, column = divmod(number, 4)
         cell = page[TOP + row * DOWN :, LEFT + column * ACROSS :]
@@ -92,7 +100,7 @@ def test_what_failed_is_there_by_its_name(tmp_path: Path) -> None:
     for name, job in (("a", todo[0]), ("b", todo[1])):
         sheet.add(name, job.source, None)
     sheet.add("写真.png", tmp_path / "nothing.png", None)
-    assert sheet.end() == (tmp_path / "s.jpg", 3)
+    assert sheet.end() == (tmp_path / "s.jpg", 3, 3)
     page = seen(tmp_path / "s.jpg")
     for column, before in ((0, True), (1, False), (2, False)):
         cell = page[TOP:, LEFT + column * ACROSS :]
@@ -122,10 +130,10 @@ def test_pages(tmp_path: Path) -> None:
     picture = painted(tmp_path / "a" / "x.png", *RED, height=4, width=4)
     sheet = Sheet(tmp_path / "s.png", todo)
     told = [sheet.add(str(n), picture, picture) for n in range(len(todo))]
-    assert [t for t in told if t] == [(first, PER_PAGE)]
-    assert sheet.end() == (second, 1)
-    assert seen(first).shape[0] == 10 * DOWN + 16
-    assert seen(second).shape[0] == DOWN + 16
+    assert [t for t in told if t] == [(first, PER_PAGE, 0)]
+    assert sheet.end() == (second, 1, 0)
+    assert seen(first).shape[0] == HEADING + 10 * DOWN + 16
+    assert seen(second).shape[0] == HEADING + DOWN + 16
     # Any of them that is there is in the way, before anything is restored.
     first.unlink()
     with pytest.raises(UsageError, match=r"s-2\.png.*--overwrite"):

@@ -245,6 +245,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match="no weights file of physgan"):
         load_weights(path)
+    with pytest.raises(WeightsError, match=r"none at .*from_pretrained\('derain'\) loads"):
+        load_weights("derain")
     with pytest.raises(WeightsError, match="none at"):
         read_info(tmp_path / "nowhere")
     with pytest.raises(WeightsError, match="got a folder"):

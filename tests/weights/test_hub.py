@@ -286,6 +286,8 @@ def test_offline_the_cache_serves(ground: Path) -> None:
         ({}, "the hub is not reached"),
         ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
         ({"silent": "1"}, "no answer of the hub in 1 s"),
+        # A name that is surely none; who resolves it is the machine's affair, and may be silent.
+        ({"nowhere": "1"}, "hub"),
     ],
 )
 def test_offline_without_a_copy_is_told_at_once(
@@ -297,6 +299,7 @@ def test_offline_without_a_copy_is_told_at_once(
         own = f"http://127.0.0.1:{silent.getsockname()[1]}"
         patience = "setattr(hub, '_PATIENCE', 1.0)" if "silent" in more else "None"
         endpoint = own if "silent" in more else nobody()
+        endpoint = "http://hub.invalid" if "nowhere" in more else endpoint
         lines = [patience, "load('org/name')", "load('runs/frist')"]
         (_, *answers), err = results(ground, endpoint, *lines, **more)
     for answer in answers:

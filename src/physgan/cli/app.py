@@ -36,7 +36,7 @@ class Arguments:
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
-    from physgan.errors import UsageError
+    from physgan.errors import UsageError, install
 
     for name, least in (("megabytes", 0), ("megapixels", 0), ("seconds", 0), ("at_once", 0)):
         if not getattr(arguments, name) > least:
@@ -54,7 +54,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             "the web page",
             expected="gradio and what goes with it to be installed",
             got=str(error),
-            remedy="pip install 'physgan[web]'",
+            remedy=install("web"),
         ) from None
 
     limits = Limits(**{each.name: getattr(arguments, each.name) for each in fields(Limits)})

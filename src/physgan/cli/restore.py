@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from physgan.restore.files import Outcome
     from physgan.restore.plan import Job
     from physgan.restore.progress import Progress
-    from physgan.restore.sheet import Sheet
+    from physgan.restore.sheet import Sheet, Written
 
 
 @dataclass
@@ -87,12 +87,16 @@ def _restore(arguments: Arguments, source: Path) -> int:
     from physgan.restore.plan import plan
     from physgan.restore.sheet import Sheet
 
-    jobs, faults, stray = plan(arguments.paths, arguments.output, recursive=arguments.recursive)
+    jobs, faults, stray, unentered = plan(
+        arguments.paths, arguments.output, recursive=arguments.recursive
+    )
     say = _Teller(len(jobs), arguments.json)
     for path in stray:
         say.left_out(path)
     for fault in faults:
         say.fault(fault.source, fault.error)
+    if unentered:
+        say.unentered(unentered)
     sheet = None
     if arguments.sheet is not None:
         sheet = Sheet(arguments.sheet, jobs, others=len(faults), overwrite=arguments.overwrite)
@@ -153,7 +157,7 @@ def _shown(
         say.fault(sheet.page, error)
         return None
     if written is not None:
-        say.sheet(*written)
+        say.sheet(written)
     return sheet
 
 
@@ -169,6 +173,11 @@ class _Teller:
         self._count["left out"] += 1
         self._record(source=str(path), status="left out")
         self._say(f"{path}: left out, no picture that physgan takes")
+
+    def unentered(self, folders: int) -> None:
+        """Folders are no files: there is no line of JSON for them, and nothing is counted."""
+        what = "1 folder within was" if folders == 1 else f"{folders} folders within were"
+        self._say(f"{what} not entered: --recursive")
 
     def fault(self, source: Path, error: PhysganError) -> None:
         self._count["failed"] += 1
@@ -203,9 +212,12 @@ class _Teller:
             took = f" in {outcome.seconds:.1f} s" if outcome.seconds else ""
             self._say(f"{place} {outcome.target}: {outcome.status}{took}")
 
-    def sheet(self, page: Path, pictures: int) -> None:
+    def sheet(self, written: Written) -> None:
+        page, pictures, failed = written
         self._record(target=str(page), status="sheet", pictures=pictures)
-        self._say(f"{page}: {pictures} picture{'s' if pictures != 1 else ''} before and after")
+        both = pictures - failed
+        told = f"{both} picture{'s' if both != 1 else ''} before and after"
+        self._say(f"{page}: {told}" + (f", {failed} that failed" if failed else ""))
 
     def ended(self, *, dry: bool = False) -> int:
         """Sums up; returns the exit status. A file that is no picture is nobody's fault."""

@@ -68,7 +68,7 @@ def describe(argv: Sequence[str]) -> str:
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
-    from physgan.errors import TrainingError, UsageError
+    from physgan.errors import TrainingError, UsageError, install
     from physgan.recipes.load import load_recipe
 
     _check_options(overrides)
@@ -87,7 +87,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             "training",
             expected="the package lightning-fabric",
             got="none",
-            remedy="pip install 'physgan[train]'",
+            remedy=install("train"),
         ) from None
     from physgan.training.logs import TensorBoard
     from physgan.training.state import MANIFEST

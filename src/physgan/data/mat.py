@@ -2,7 +2,7 @@
 
 Which of the two a file is, its content says and not its name. Arrays have MATLAB's dimensions in
 MATLAB's order, which HDF5 files hold reversed. Both libraries are loaded late: only reading such a
-file needs them (`pip install 'physgan[data]'`).
+file needs them (the extra `data`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
-from physgan.errors import ImageError, nearest
+from physgan.errors import ImageError, install, nearest
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -141,7 +141,7 @@ def _read(path: Path, *, hdf5: Callable[[Any], T], version_5: Callable[[Any], T]
             path,
             f"{'h5py' if is_hdf5 else 'scipy'}, which reads such files, to be installed",
             str(error),
-            "pip install 'physgan[data]'",
+            install("data"),
         ) from None
     try:
         if is_hdf5:

@@ -7,7 +7,7 @@ import shutil
 from torch import Tensor
 from torch.nn import functional as F
 
-from physgan.errors import UsageError
+from physgan.errors import UsageError, install
 from physgan.metrics.quantise import to_8bit
 from physgan.metrics.text import character_error_rate
 
@@ -51,7 +51,7 @@ def require_tesseract() -> None:
             "text error",
             expected="the package pytesseract",
             got="none",
-            remedy="pip install 'physgan[eval]'",
+            remedy=install("eval"),
         ) from None
     if shutil.which("tesseract") is None:
         raise UsageError(

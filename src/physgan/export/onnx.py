@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from physgan.errors import UsageError, WeightsError
+from physgan.errors import UsageError, WeightsError, install
 from physgan.files import replacing
 from physgan.networks import RestorationNetwork
 from physgan.weights.file import WeightsInfo, header_of
@@ -157,5 +157,5 @@ def _require() -> None:
             "export to ONNX",
             expected="onnx, onnxscript and onnxruntime installed",
             got=f"no {' and no '.join(missing)}",
-            remedy="pip install 'physgan[onnx]'",
+            remedy=install("onnx"),
         )

@@ -35,8 +35,8 @@ UNTAKEN: Final = {
     **FOREIGN,
     **dict.fromkeys(
         (
-            *(".bmp", ".dcm", ".exr", ".fit", ".fits", ".hdr", ".jp2", ".jxl", ".pgm", ".ppm"),
-            *(".psd", ".tga"),
+            *(".bmp", ".dcm", ".exr", ".fit", ".fits", ".hdr", ".hif", ".jp2", ".jxl", ".pgm"),
+            *(".ppm", ".psd", ".tga"),
         ),
         ("a kind that is not taken", "Convert it to PNG or TIFF first."),
     ),
@@ -44,7 +44,14 @@ UNTAKEN: Final = {
 """Suffixes of every picture that is known and not taken: name and remedy."""
 
 _CONVERT: Final = "Convert it to PNG or TIFF first."
+_CONVERT_HEIC: Final = (
+    "Convert it to PNG or TIFF first, as 'heif-convert IN.heic OUT.png' of libheif does."
+)
+_FETCH: Final = "Convert it to PNG or TIFF first; if no viewer shows it, fetch it again."
 _STORE: Final = "Store it with 8 or 16 bits or as 32-bit floating point, Lab with 16 bits."
+
+# How raw files of Fujifilm, Panasonic, Olympus, Minolta and Sigma begin.
+_RAW: Final = (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"\0MRM", b"FOVb")
 
 # Of numbers of 64 bits, and of Lab of 8 bits.
 _UNREAD_TIFF: Final = ("samples out of range", "bad labq format")
@@ -157,18 +164,41 @@ def unread(path: Path, head: bytes, error: Exception, *, expected: str) -> Image
     fault: type[ImageError] = KindError
     if suffix in FOREIGN:
         got, remedy = FOREIGN[suffix]
-    elif head[4:8] == b"ftyp" and head[8:11] in (b"hei", b"hev"):
-        got, remedy = "an HEIC file, which this libvips cannot decode", _CONVERT
+    elif any(brand[:3] in (b"hei", b"hev") for brand in _brands(head)):
+        got, remedy = "an HEIC file, which this libvips cannot decode", _CONVERT_HEIC
     elif head[4:12] == b"ftypavis":
         got, remedy = "an animated AVIF file, which libvips does not read", _CONVERT
     elif "not in a known format" in str(error):
-        got, remedy = "no picture, or one of a kind that this libvips does not read", _CONVERT
+        got, remedy = _unknown(head)
     elif any(words in str(error) for words in _UNREAD_TIFF):
         got, remedy = "TIFF of numbers that libvips does not read", _STORE
     else:
         why, fault = reason(error), ImageError
         got, remedy = "a file that libvips cannot read whole" + (f" ({why})" if why else ""), ""
     return unfit(path, expected=expected, got=got, remedy=remedy, fault=fault)
+
+
+def _brands(head: bytes) -> list[bytes]:
+    """What the beginning of a file of the HEIF family says that it is; of others, nothing."""
+    if head[4:8] != b"ftyp":
+        return []
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    return [head[8:12], *(head[at : at + 4] for at in range(16, end, 4))]
+
+
+def _unknown(head: bytes) -> tuple[str, str]:
+    """What content is that libvips does not know, as far as its beginning tells; and the remedy."""
+    if head.startswith(_RAW) or head[8:10] == b"CR" or b"crx " in _brands(head):
+        return FOREIGN[".raw"]
+    head = head.removeprefix(b"\xef\xbb\xbf")
+    text = head.decode("utf-8", errors="ignore")
+    whole = len(text.encode()) >= len(head) - 3  # the last letter may be cut
+    if text and whole and all(letter.isprintable() or letter.isspace() for letter in text):
+        return (
+            "text, not a picture",
+            "A download may have left a page in place of the picture: fetch it again.",
+        )
+    return "no picture, or one of a kind that this libvips does not read", _FETCH
 
 
 def refuse_foreign(path: Path, *, expected: str) -> None:

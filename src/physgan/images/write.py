@@ -100,7 +100,7 @@ def telling(path: Path) -> Iterator[None]:
     try:
         yield
     except vips.Error as error:
-        raise _unwritten(path, reason(error) or "a fault of libvips") from None
+        raise _refused(path, error) from None
     except OSError as error:
         raise _unwritten(path, error.strerror or str(error)) from None
 
@@ -130,7 +130,7 @@ def write_8bit(path: Path, pixels: Tensor) -> None:
         with replacing(path) as beside:
             beside.write_bytes(image.write_to_buffer(path.suffix))
     except vips.Error as error:
-        raise _unwritten(path, reason(error) or "a fault of libvips") from None
+        raise _refused(path, error) from None
     except OSError as error:
         raise _unwritten(path, error.strerror or str(error)) from None
 
@@ -339,3 +339,15 @@ def _xmp_chunk(form: Form) -> bytes:
 
 def _unwritten(path: Path, got: str) -> ImageError:
     return unfit(path, expected="a place where it can be written whole", got=got)
+
+
+def _refused(path: Path, error: Exception) -> ImageError:
+    """What to say where libvips did not write a file."""
+    if "Unsupported compression" in str(error):  # for AVIF it has the encoder
+        return unfit(
+            path,
+            expected="a kind of file that this libvips writes",
+            got="HEIC",
+            remedy="AVIF is written in its place: name it .avif, the picture too.",
+        )
+    return _unwritten(path, reason(error) or "a fault of libvips")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import groupby
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from physgan.data.text.fonts import font
@@ -19,7 +19,12 @@ _BLACK = (0, 0, 0)
 # Latin, Greek and Cyrillic; then signs of mathematics and much else.
 _FONTS = ("LiberationSans-Regular", "STIXGeneral-Regular", "LiberationMono-Regular")
 _NO_LETTER = "\ufffe"  # never a character, so what a font shows for it is what it lacks
-_INSTEAD = "□"
+# Chinese, Japanese and Korean are not packed: what systems have, by the names that Pillow finds.
+_EAST_ASIAN = (
+    *("NotoSansCJK-Regular.ttc", "NotoSansCJKjp-Regular.otf", "DroidSansFallbackFull.ttf"),
+    *("wqy-microhei.ttc", "ipag.ttf", "Arial Unicode.ttf", "AppleSDGothicNeo.ttc"),
+    *("YuGothM.ttc", "msgothic.ttc", "msyh.ttc", "malgun.ttf"),
+)
 
 
 def to_image(x: Tensor) -> Image.Image:
@@ -57,16 +62,16 @@ def below(images: Sequence[Image.Image]) -> Image.Image:
 
 
 def line_of_text(text: str, *, size: int = 14, width: int | None = None) -> Image.Image:
-    """A line of text, black on white, in the packed fonts.
+    r"""A line of text, black on white, in the packed fonts.
 
     Args:
-        text: characters that none of the fonts holds become □.
+        text: of characters that neither these fonts nor, of East Asian ones, the system's hold,
+            the code stands in their place, as \u5199.
         size: of the letters in pixels.
         width: of the image; what is longer loses letters in its middle. None: as wide as it is.
     """
     # Some systems keep é in names as e and an accent.
-    printable = "".join(letter if letter.isprintable() else _INSTEAD for letter in text)
-    letters = unicodedata.normalize("NFC", printable)
+    letters = [_shown(letter) for letter in unicodedata.normalize("NFC", text)]
     if width is not None and _width(letters, size) > width:
         low, high = 0, len(letters)
         while low < high:  # the most letters that fit
@@ -79,24 +84,24 @@ def line_of_text(text: str, *, size: int = 14, width: int | None = None) -> Imag
     image = Image.new("RGB", (width or max(1, _width(letters, size)), size * 3 // 2), WHITE)
     draw, left = ImageDraw.Draw(image), 0.0
     for name, run in _runs(letters):
-        draw.text((left, size * 5 // 4), run, fill=_BLACK, font=font(name, size), anchor="ls")
-        left += font(name, size).getlength(run)
+        draw.text((left, size * 5 // 4), run, fill=_BLACK, font=_font(name, size), anchor="ls")
+        left += _font(name, size).getlength(run)
     return image
 
 
-def _shortened(letters: str, kept: int) -> str:
+def _shortened(letters: Sequence[str], kept: int) -> list[str]:
     """The first and the last letters; ends of names tell more than their middles."""
     first = kept - kept // 2
-    return f"{letters[:first]}…{letters[len(letters) - kept // 2 :]}"
+    return [*letters[:first], "…", *letters[len(letters) - kept // 2 :]]
 
 
-def _width(letters: str, size: int) -> int:
-    return int(sum(font(name, size).getlength(run) for name, run in _runs(letters))) + 1
+def _width(letters: Sequence[str], size: int) -> int:
+    return int(sum(_font(name, size).getlength(run) for name, run in _runs(letters))) + 1
 
 
-def _runs(letters: str) -> list[tuple[str, str]]:
+def _runs(letters: Sequence[str]) -> list[tuple[str, str]]:
     """Letters that follow each other in one font, with its name."""
-    placed = [_placed(letter) for letter in letters]
+    placed = [(_font_of(letter), letter) for letter in letters]
     return [
         (name, "".join(letter for _, letter in run))
         for name, run in groupby(placed, key=lambda each: each[0])
@@ -104,16 +109,45 @@ def _runs(letters: str) -> list[tuple[str, str]]:
 
 
 @lru_cache(maxsize=4096)
-def _placed(letter: str) -> tuple[str, str]:
-    """The font that holds a letter, and the letter, or what stands for it."""
-    for wanted in (letter, _INSTEAD):
-        for name in _FONTS:
-            if _holds(name, wanted):
-                return name, wanted
-    return _FONTS[0], "?"
+def _shown(letter: str) -> str:
+    """A letter that can be drawn, or its code."""
+    if unicodedata.category(letter) == "Zs":
+        return " "
+    drawn = letter.isprintable() and _holds(_font_of(letter), letter)
+    return letter if drawn else letter.encode("unicode_escape").decode("ascii")
+
+
+@lru_cache(maxsize=4096)
+def _font_of(letters: str) -> str:
+    """The font that holds a letter; the first for what none does, and for a code."""
+    if len(letters) > 1:
+        return _FONTS[0]
+    found = (name for name in _FONTS if _holds(name, letters))
+    east_asian = unicodedata.east_asian_width(letters) in "WF"
+    return next(found, (_system_font() if east_asian else None) or _FONTS[0])
+
+
+@lru_cache(maxsize=1)
+def _system_font() -> str | None:
+    """The file of a font of the system that holds East Asian letters, where there is one."""
+    for name in _EAST_ASIAN:
+        try:
+            return str(ImageFont.truetype(name).path)
+        except OSError:
+            continue
+    return None
+
+
+def _font(name: str, size: float) -> ImageFont.FreeTypeFont:
+    return font(name, size) if name in _FONTS else _opened(name, size)
+
+
+@lru_cache(maxsize=8)
+def _opened(path: str, size: float) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _holds(name: str, letter: str) -> bool:
-    face = font(name, 24)
+    face = _font(name, 24)
     there, lacking = (face.getmask(each) for each in (letter, _NO_LETTER))
     return letter.isspace() or (there.size, bytes(there)) != (lacking.size, bytes(lacking))

@@ -14,6 +14,9 @@ from physgan.errors import ImageError
 from physgan.images.picture import KINDS
 from physgan.images.vips import UNTAKEN, unfit
 
+# libvips as it is packed decodes no HEIC, so it is not promised; where it does, it is taken.
+_ENDINGS = ", ".join(sorted(KINDS.keys() - {".heic"}))
+
 
 @dataclass(frozen=True)
 class Job:
@@ -37,6 +40,8 @@ class Plan(NamedTuple):
     faults: list[Fault]
     stray: list[Path]
     """files in folders that are no pictures, and are left out"""
+    unentered: int
+    """folders within folders that were not asked for"""
 
 
 def plan(paths: Sequence[Path], output: Path, *, recursive: bool = False) -> Plan:
@@ -51,11 +56,13 @@ def plan(paths: Sequence[Path], output: Path, *, recursive: bool = False) -> Pla
 
     Returns:
         Jobs in order; faults: paths that are not there, folders without pictures, pictures of kinds
-        that are not taken, two that would become one file; and the files that are no pictures.
+        that are not taken, two that would become one file; the files that are no pictures; and
+        how many folders were not looked into.
     """
     jobs: list[Job] = []
     faults: list[Fault] = []
     stray: list[Path] = []
+    unentered = 0
     for path in paths:
         try:
             folder = stat.S_ISDIR(path.stat().st_mode)
@@ -73,8 +80,10 @@ def plan(paths: Sequence[Path], output: Path, *, recursive: bool = False) -> Pla
                 stray.append(file)
         if not found:
             faults.append(Fault(path, _empty(path, output, recursive=recursive)))
+        elif not recursive:
+            unentered += _folders_in(path, output)
         jobs += [Job(file, output / file.relative_to(path)) for file in found]
-    return Plan(_without_clashes(jobs, faults), faults, stray)
+    return Plan(_without_clashes(jobs, faults), faults, stray, unentered)
 
 
 def _pictures_in(
@@ -102,6 +111,19 @@ def _pictures_in(
     files.sort(key=lambda path: path.relative_to(folder).as_posix())
     pictures = [path for path in files if path.suffix.lower() in KINDS]
     return pictures, [path for path in files if path.suffix.lower() not in KINDS]
+
+
+def _folders_in(folder: Path, output: Path) -> int:
+    """How many folders `--recursive` would enter next; results of earlier runs do not count."""
+    inside = output.resolve()
+    try:
+        return sum(
+            each.is_dir() and not each.is_symlink() and not each.name.startswith(".")
+            for each in folder.iterdir()
+            if each.resolve() != inside
+        )
+    except OSError:  # which is told of as a fault
+        return 0
 
 
 def _unreachable(path: Path, error: OSError | ValueError) -> ImageError:
@@ -133,7 +155,7 @@ def _without_clashes(jobs: Sequence[Job], faults: list[Fault]) -> list[Job]:
 def _foreign(path: Path) -> ImageError:
     """To leave such a picture out is a fault, since somebody may wait for it."""
     got, remedy = UNTAKEN[path.suffix.lower()]
-    return unfit(path, expected=f"one of {', '.join(sorted(KINDS))}", got=got, remedy=remedy)
+    return unfit(path, expected=f"one of {_ENDINGS}", got=got, remedy=remedy)
 
 
 def _empty(path: Path, output: Path, *, recursive: bool) -> ImageError:
@@ -142,7 +164,7 @@ def _empty(path: Path, output: Path, *, recursive: bool) -> ImageError:
     )
     return ImageError(
         f"folder '{path}'",
-        expected=f"pictures in it, ending in {', '.join(sorted(KINDS))}",
+        expected=f"pictures in it, ending in {_ENDINGS}",
         got="none",
         remedy="There are some deeper: --recursive." if deeper else "",
     )

@@ -1,5 +1,7 @@
 """Contact sheets: each picture of a run before and after, small, with its name below.
 
+Above each column of a page stands which is which.
+
 A sheet has as many pages as it needs, a file each: NAME.png, NAME-2.png, NAME-3.png ... Only the
 page at hand is in memory.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -25,8 +28,18 @@ _TEXT = 14
 _LINE = _TEXT * 3 // 2
 _WIDTH = 2 * _SIDE + GAP // 2
 _HEIGHT = _SIDE + GAP // 2 + _LINE
+_HEADING = _LINE + GAP // 2
 
 _KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+
+class Written(NamedTuple):
+    """A page that was written."""
+
+    page: Path
+    pictures: int
+    """that it names, the failed ones included"""
+    failed: int
 
 
 def pages_of(path: Path, pictures: int) -> list[Path]:
@@ -76,9 +89,9 @@ class Sheet:
                     got="one",
                     remedy="Replace it with --overwrite, or name another.",
                 )
-        self._pages, self._cells = pages, list[Image.Image]()
+        self._pages, self._cells, self._failed = pages, list[Image.Image](), 0
 
-    def add(self, name: str, before: Path, after: Path | None) -> tuple[Path, int] | None:
+    def add(self, name: str, before: Path, after: Path | None) -> Written | None:
         """Adds a picture, and writes the page that is full by it.
 
         Args:
@@ -87,12 +100,13 @@ class Sheet:
             after: the result; None where it failed, which is told in its place.
 
         Returns:
-            The page, if one was written, and how many pictures it shows.
+            The page, if one was written.
 
         Raises:
             ImageError: the page cannot be written.
         """
         self._cells.append(_cell(name, before, after))
+        self._failed += after is None
         return self.end() if len(self._cells) == PER_PAGE else None
 
     @property
@@ -100,11 +114,12 @@ class Sheet:
         """The page at hand."""
         return self._pages[0]
 
-    def end(self) -> tuple[Path, int] | None:
+    def end(self) -> Written | None:
         """Writes what is left, as `add` does."""
         if not self._cells:
             return None
-        cells, self._cells = self._cells, []
+        cells, failed = self._cells, self._failed
+        self._cells, self._failed = [], 0
         page = self.page
         try:
             page.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +130,7 @@ class Sheet:
                 f"sheet '{page}'", expected="a place that can be written", got=str(error)
             ) from None
         self._pages.pop(0)
-        return page, len(cells)
+        return Written(page, len(cells), failed)
 
 
 def _whole(path: Path) -> Path:
@@ -145,13 +160,18 @@ def _small(path: Path) -> Image.Image | None:
 
 
 def _drawn(cells: Sequence[Image.Image]) -> Image.Image:
-    """A page: cells in rows, white around them."""
+    """A page: cells in rows, white around them, and headings above."""
     across = min(_ACROSS, len(cells))
     down = -(-len(cells) // _ACROSS)
     gap = 2 * GAP
-    size = across * (_WIDTH + gap) + gap, down * (_HEIGHT + gap) + gap
+    size = across * (_WIDTH + gap) + gap, _HEADING + down * (_HEIGHT + gap) + gap
     page = Image.new("RGB", size, WHITE)
+    for column in range(across):
+        left = gap + column * (_WIDTH + gap)
+        for place, heading in ((left, "before"), (left + _WIDTH - _SIDE, "after")):
+            page.paste(line_of_text(heading, size=_TEXT), (place, gap))
     for number, cell in enumerate(cells):
         row, column = divmod(number, _ACROSS)
-        page.paste(cell, (gap + column * (_WIDTH + gap), gap + row * (_HEIGHT + gap)))
+        top = gap + _HEADING + row * (_HEIGHT + gap)
+        page.paste(cell, (gap + column * (_WIDTH + gap), top))
     return page

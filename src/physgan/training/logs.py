@@ -10,7 +10,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from physgan.errors import TrainingError
+from physgan.errors import TrainingError, install
 from physgan.files import write_text
 
 
@@ -86,7 +86,7 @@ class TensorBoard:
                 "TensorBoard log",
                 expected="the package tensorboard",
                 got="none",
-                remedy="pip install 'physgan[tensorboard]'",
+                remedy=install("tensorboard"),
             ) from None
         # What a sitting that was killed wrote after this step would stand there twice.
         self._writer = SummaryWriter(str(folder), purge_step=from_step + 1)

@@ -35,7 +35,10 @@ def shipped_file(name: str) -> Path:
             "name of shipped weights",
             expected=f"one of {', '.join(sorted(SHIPPED)) or 'none so far'}",
             got=repr(name),
-            remedy=nearest(name, SHIPPED) if SHIPPED else "Name a weights file instead.",
+            remedy=f"{nearest(name, SHIPPED)} For a recipe without weights, train first, and name "
+            "the folder of the run."
+            if SHIPPED
+            else "Name a weights file instead.",
         )
     path = _FOLDER / f"{name}.safetensors"
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != SHIPPED[name]:

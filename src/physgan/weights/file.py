@@ -232,12 +232,17 @@ def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 def _read(path: str | os.PathLike[str], *, tensors: bool) -> tuple[WeightsInfo, dict[str, Tensor]]:
     if not Path(path).is_file():
+        from physgan.weights.catalogue import SHIPPED  # which imports this module
+
         folder = Path(path).is_dir()
+        remedy = "Restorer.from_pretrained takes the folder of a run." if folder else ""
+        if str(path) in SHIPPED and not folder:
+            remedy = f"Restorer.from_pretrained('{path}') loads the weights that ship by this name."
         raise WeightsError(
             "the weights file",
             expected="a file",
             got=f"a folder, '{path}'" if folder else f"none at '{path}'",
-            remedy="Restorer.from_pretrained takes the folder of a run." if folder else "",
+            remedy=remedy,
         )
     try:
         with safe_open(path, framework="pt", device="cpu") as file:

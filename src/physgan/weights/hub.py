@@ -19,7 +19,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from physgan.errors import UsageError, WeightsError
+from physgan.errors import UsageError, WeightsError, install
 from physgan.files import write_text
 from physgan.weights.card import card_of
 from physgan.weights.file import WeightsInfo, save_weights
@@ -117,7 +117,7 @@ def readme(model: Path, info: WeightsInfo, *, name: str) -> str:
     usage = f"""## Use
 
 ```
-pip install 'physgan[hub]'
+pip install 'physgan[hub]'  # or, in a checkout of physgan: pip install -e '.[hub]'
 physgan restore PICTURES --weights {name} --output restored
 ```
 
@@ -217,9 +217,7 @@ def _hub(what: str, *, expected: str, got: str) -> ModuleType:
         import huggingface_hub
         import huggingface_hub.errors
     except ImportError:
-        raise UsageError(
-            what, expected=expected, got=got, remedy="pip install 'physgan[hub]'"
-        ) from None
+        raise UsageError(what, expected=expected, got=got, remedy=install("hub")) from None
     return huggingface_hub
 
 

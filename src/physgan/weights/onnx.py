@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physgan.errors import ShapeError, UsageError, WeightsError
+from physgan.errors import ShapeError, UsageError, WeightsError, install
 from physgan.types import RestoreFn
 from physgan.weights.file import WeightsInfo, info_of
 
@@ -53,7 +53,7 @@ class OnnxRestorer:
                 f"graph '{path}'",
                 expected="onnxruntime installed",
                 got="none",
-                remedy="pip install 'physgan[onnx]'",
+                remedy=install("onnx"),
             ) from error
         provider = _provider(onnxruntime, str(device))
         if not path.is_file():

@@ -127,7 +127,8 @@ def _regression(x: Tensor, y: Tensor, side: int) -> Tensor:
     design = torch.stack([under(clear, i, j) for i, j in lags], dim=1)
     ridge = 3e-3 * under(clear, 0, 0).square().sum() * torch.eye(side * side, dtype=torch.float64)
     normal = design.T @ design + ridge
-    kernel = torch.linalg.solve(normal, design.T @ under(seen, 0, 0)).reshape(side, side)
+    kernel: Tensor = torch.linalg.solve(normal, design.T @ under(seen, 0, 0))
+    kernel = kernel.reshape(side, side)
     kernel = kernel * (2 * kernel / (0.05 * kernel.max()) - 1).clamp(0, 1)
     return (kernel / kernel.sum()).float()
 

@@ -20,7 +20,7 @@ from PIL import Image
 from physgan.restore.restorer import Restorer
 from physgan.web.api import safe_name, safe_suffix
 from physgan.web.desk import Limits
-from physgan.web.server import HEADERS
+from physgan.web.guard import HEADERS
 from physgan.weights.catalogue import SHIPPED
 from tests.web.serving import api_server, app, picture
 

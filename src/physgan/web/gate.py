@@ -35,7 +35,7 @@ _LONGEST = 1_000_000
 
 
 class Gate:
-    """Lets the API pass, and of what is the page's the requests that it makes itself.
+    """Lets those requests pass that the page makes itself.
 
     What names a file outside of the uploads is answered 403, routes that the page does not need
     404, and what is no JSON, or too much of it, 400 and 413.
@@ -49,7 +49,7 @@ class Gate:
         self._app, self._uploads = app, uploads.resolve()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith("/api/"):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         asks = scope["method"] in ("GET", "HEAD")

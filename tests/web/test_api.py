@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from physgan.restore.restorer import Restorer
+from physgan.web import desk
 from physgan.web.api import safe_name, safe_suffix
 from physgan.web.desk import Limits
 from physgan.web.guard import HEADERS
@@ -184,14 +185,22 @@ def test_an_upload_that_is_too_slow(tmp_path: Path) -> None:
             assert b" 408 " in connection.recv(4096).split(b"\r\n")[0]
 
 
-def test_restoring_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
-    with api_server(tmp_path, Limits(seconds=1, at_once=1)) as (address, desk):
-        gate = threading.Event()
-        desk._pool.submit(gate.wait)
-        threading.Timer(2.5, gate.set).start()
+@pytest.mark.parametrize("begun", [False, True])
+def test_restoring_that_takes_too_long_is_given_up_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, begun: bool
+) -> None:
+    gate = threading.Event()
+    if begun:
+        monkeypatch.setattr(desk, "restore_file", lambda *_, **__: gate.wait())
+    with api_server(tmp_path, Limits(seconds=1, at_once=1)) as (address, restoring):
+        if not begun:
+            restoring._pool.submit(gate.wait)
         answer = post(address, "a.png", picture(50, 50), task="derain")
         assert answer.status_code == 504
-        assert desk.held == 0
+        assert answer.json()["detail"] == "Restoring took more than 1 seconds."
+        assert restoring.held == begun
+        gate.set()
+        restoring.close()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -34,6 +34,8 @@ from physgan.web.guard import Guard
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Hosts that only this machine reaches."""
+_PATIENCE = 3
+"""seconds that answers under way have when the server ends, and then what is being restored"""
 
 
 def build_app(
@@ -102,7 +104,7 @@ def serve(
     """Runs the server in the main thread until it is told to stop (SIGINT, SIGTERM).
 
     Args:
-        desk: restores; closed at the end.
+        desk: restores; closed at the end, and left where something at it does not end.
         host: address to listen on.
         port: to listen on; 0 takes a free one.
         ready: told the address once the server answers.
@@ -135,9 +137,10 @@ def serve(
         folder = tidied.enter_context(
             tempfile.TemporaryDirectory(prefix="physgan-", ignore_cleanup_errors=True)
         )
-        tidied.callback(desk.close)  # first: what is under way still has its files
+        # First: what is under way still has its files.
+        tidied.callback(desk.close, patience=_PATIENCE)
         app = build_app(desk, Path(folder), hosts=hosts)
-        config = configured(app, log_level="warning", timeout_graceful_shutdown=5)
+        config = configured(app, log_level="warning", timeout_graceful_shutdown=_PATIENCE)
         _Server(config, lambda: ready(f"http://{shown}:{port}")).run(sockets=[listening])
 
 

@@ -47,6 +47,7 @@ def test_a_picture_comes_back_under_its_name_with_its_metadata(
     answer = post(address, "Ärger 1.png", content.getvalue(), task="derain")
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["cache-control"] == "no-store"
     assert "filename*=utf-8''%C3%84rger%201.png" in answer.headers["content-disposition"]
     with Image.open(BytesIO(answer.content)) as opened:
         assert opened.info["dpi"] == pytest.approx((300, 300), abs=0.1)
@@ -100,6 +101,7 @@ REFUSED = {
     "task": ("a.png", picture(9, 9), {"task": "../../etc/passwd"}, 422, "task"),
     "no task": ("a.png", picture(9, 9), {}, 422, "task: Field required."),
     "strength": ("a.png", picture(9, 9), {"task": "derain", "strength": "nan"}, 422, "strength"),
+    "misspelt": ("a.png", picture(9, 9), {"task": "derain", "strenth": "0.5"}, 422, "'strength'?"),
     "number": ("a.png", picture(9, 9), {"task": "derain", "strength": "x"}, 422, "strength"),
 }
 

@@ -21,6 +21,8 @@ class Arguments:
     """Address to listen on; 0.0.0.0 for other machines to reach it."""
     port: int = 7860
     """Port to listen on; 0 takes a free one."""
+    allowed_host: tuple[str, ...] = ()
+    """Names by which a server in front of this one is asked for."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     megabytes: float = 200
@@ -66,7 +68,13 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
         print(f"physgan: the API is described at {address}/api/docs; Ctrl-C ends.", file=sys.stderr)
 
     try:
-        serve(desk, host=arguments.host, port=arguments.port, ready=ready)
+        serve(
+            desk,
+            host=arguments.host,
+            port=arguments.port,
+            names=arguments.allowed_host,
+            ready=ready,
+        )
     except BaseException as ended:
         if desk.held:  # threads that do not end, and that Python would wait for
             os._exit(130 if isinstance(ended, KeyboardInterrupt) else 0)

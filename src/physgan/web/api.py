@@ -12,12 +12,12 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, File, Form, HTTPException, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, Response, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 from starlette.background import BackgroundTask
 
-from physgan.errors import ImageError, KindError, PhysganError, ShapeError, UsageError
+from physgan.errors import ImageError, KindError, PhysganError, ShapeError, UsageError, nearest
 from physgan.images.picture import KINDS
 from physgan.images.vips import UNTAKEN
 from physgan.web.desk import VERSION, Busy, Desk, Ticket, TooLarge, TooSlow
@@ -28,6 +28,7 @@ transparency, resolution, profile and pages. What is wrong comes back as `{"deta
 """
 LONGEST_NAME = 120
 """Letters of the name of an upload that are told back."""
+_FIELDS = ("picture", "task", "strength")
 _SEEN = 0.2
 """seconds between two looks at whether whoever asked is still there"""
 
@@ -68,7 +69,7 @@ class Fault(BaseModel):
 def _may(*codes: int) -> dict[int | str, dict[str, Any]]:
     told = {
         408: "The upload took too long.",
-        413: "Too many bytes or pixels.",
+        413: "Too many bytes, pixels, pages or files.",
         415: "No picture, or of a kind that is not taken.",
         422: "No such task, another fault in the form, or a damaged picture.",
         503: "Too many pictures wait; `Retry-After` says when to come back.",
@@ -117,6 +118,7 @@ def api(desk: Desk, folder: Path) -> APIRouter:
         "/restore",
         summary="Restore a picture",
         response_class=FileResponse,
+        dependencies=[Depends(_known_fields)],
         responses={
             200: {
                 "description": "The restored picture.",
@@ -136,6 +138,19 @@ def api(desk: Desk, folder: Path) -> APIRouter:
         return await _restored(desk, request, picture, task, strength, folder)
 
     return router
+
+
+async def _known_fields(request: Request) -> None:
+    """Refuses fields that there are none of: a misspelt one would be left out in silence."""
+    for name in (await request.form()).keys() - _FIELDS:
+        raise as_http(
+            UsageError(
+                "field of the form",
+                expected="the name of one",
+                got=repr(name[:LONGEST_NAME]),
+                remedy=nearest(name, _FIELDS),
+            )
+        )
 
 
 async def _restored(

@@ -30,7 +30,7 @@ from physgan.web.api import DESCRIPTION, api
 from physgan.web.connection import Connection
 from physgan.web.desk import VERSION, Desk
 from physgan.web.gate import Gate
-from physgan.web.guard import Guard
+from physgan.web.guard import MANY, Guard
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Hosts that only this machine reaches."""
@@ -75,10 +75,15 @@ def _shown(desk: Desk, folder: Path) -> ASGIApp:
     """The page behind its gate."""
     # gradio reads it when imported; else it tells its makers that it runs.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    from physgan.web.page import mount_page, uploads
+    from physgan.web.page import EXAMPLES, mount_page, uploads
 
     bare = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    return Gate(mount_page(bare, desk, folder), uploads=uploads(folder))
+    return Gate(
+        mount_page(bare, desk, folder),
+        uploads=uploads(folder),
+        examples=EXAMPLES,
+        most=MANY * desk.limits.bytes,
+    )
 
 
 def configured(app: ASGIApp, **options: Any) -> uvicorn.Config:
@@ -99,6 +104,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 7860,
+    names: Collection[str] = (),
     ready: Callable[[str], object] = print,
 ) -> None:
     """Runs the server in the main thread until it is told to stop (SIGINT, SIGTERM).
@@ -107,6 +113,8 @@ def serve(
         desk: restores; closed at the end, and left where something at it does not end.
         host: address to listen on.
         port: to listen on; 0 takes a free one.
+        names: that it may be called by besides those of this machine; where none is given and other
+            machines reach it, by any.
         ready: told the address once the server answers.
 
     Raises:
@@ -126,7 +134,7 @@ def serve(
             remedy="Name another: --port 0 takes a free one.",
         ) from None
     port = listening.getsockname()[1]
-    hosts = LOOPBACK if host in LOOPBACK else ()
+    hosts = (*LOOPBACK, *names) if names or host in LOOPBACK else ()
     shown = f"[{host}]" if ":" in host else host
     refuse_rare_kinds()
     # uvicorn raises a signal again when it has ended, for those before it: files are tidied up.

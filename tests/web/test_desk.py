@@ -153,7 +153,7 @@ def test_restoring_has_its_time(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slowly(*_: object, progress: Progress, **__: object) -> None:
-        for _ in range(100):
+        for _number in range(100):
             time.sleep(0.02)
             progress(0.5)
 

@@ -219,8 +219,8 @@ def test_one_client_may_have_so_much_here_and_no_more(uploads: Path) -> None:
             if message["type"] == "http.response.start":
                 statuses.append(message["status"])
 
-        scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
-        scope["client"] = (client, 1)
+        scope: dict[str, Any] = {"type": "http", "method": "POST", "headers": []}
+        scope |= {"path": "/gradio_api/upload", "client": (client, 1)}
         asyncio.run(gate(scope, None, send))  # type: ignore[arg-type]
         return statuses[0]
 
@@ -248,9 +248,9 @@ def test_nothing_is_left_of_a_page_that_is_closed(
             beats = open_page.iter_bytes()
             next(beats)
             assert join(address, named(path), session="left").status_code == 200
-            answer = told(address, "left")
-            assert answer["success"], answer
-            shown = re.findall(r'"path": "([^"]+)"', json.dumps(answer))
+            last = told(address, "left")
+            assert last["success"], last
+            shown = re.findall(r'"path": "([^"]+)"', json.dumps(last))
             assert any(each.endswith("before.jpg") for each in shown)
             for each in shown:
                 got = httpx.get(f"{address}/gradio_api/file={each}")

@@ -133,6 +133,10 @@ class _Visit:
         self.folder = Path(tempfile.mkdtemp(dir=self.root))
         return self.folder
 
+    def wants(self, folder: Path) -> bool:
+        """Whether what goes into a folder is still waited for."""
+        return not self.stopped and self.folder == folder
+
     def cancel(self) -> None:
         self.stopped = True
         for ticket in self.tickets:
@@ -420,7 +424,7 @@ async def _restored(
                 ticket.name = _unlike(ticket.name, used)
                 visit.tickets.append(ticket)
                 handed.append(ticket)
-                if visit.stopped or visit.folder != folder:
+                if not visit.wants(folder):  # since it was handed in
                     ticket.cancel()
             waiting.pop(0)
         while handed and handed[0].future.done():

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -34,6 +35,39 @@ def test_what_it_leaves_when_it_is_stopped(tmp_path: Path, monkeypatch: pytest.M
         for path in ("/etc/passwd", f"{folder}/mine", "../../etc/passwd"):
             assert httpx.get(f"{address}/gradio_api/file={path}").status_code in (403, 404)
         os.kill(process, signal.SIGTERM)
+    assert list(tmp_path.glob("physgan-*")) == []
+
+
+STUCK = """
+import sys, threading
+from physgan.cli import main
+from physgan.web import desk
+def stuck(*_, **__):
+    print("stuck", flush=True)
+    threading.Event().wait()
+desk.restore_file = stuck
+sys.exit(main(["app", "--port", "0", "--device", "cpu"]))
+"""
+
+
+def test_it_ends_though_what_is_under_way_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", STUCK], stdout=subprocess.PIPE, text=True
+        ) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        assert server.stdout is not None
+        address = server.stdout.readline().strip()
+        files = {"picture": ("a.png", picture(20, 20))}
+        form = {"task": "derain"}
+        pool.submit(httpx.post, f"{address}/api/restore", files=files, data=form, timeout=60)
+        assert server.stdout.readline() == "stuck\n"
+        server.terminate()
+        assert server.wait(30) == 0
     assert list(tmp_path.glob("physgan-*")) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -15,31 +16,36 @@ import uvicorn
 from PIL import Image
 
 from physgan.web.desk import Desk, Limits
-from physgan.web.server import build_app
+from physgan.web.server import build_app, configured
 
 
 @contextmanager
 def api_server(folder: Path, limits: Limits | None = None) -> Iterator[tuple[str, Desk]]:
     """The API alone, on a free port."""
     desk = Desk(limits, device="cpu")
-    config = uvicorn.Config(
-        build_app(desk, folder, page=False, hosts=["127.0.0.1"]),
-        port=0,
-        log_level="error",
-        timeout_graceful_shutdown=1,
-    )
+    app = build_app(desk, folder, page=False, hosts=["127.0.0.1"])
+    try:
+        with serving(configured(app, port=0, log_level="error", timeout_graceful_shutdown=1)) as at:
+            yield at, desk
+    finally:
+        desk.close()
+
+
+@contextmanager
+def serving(config: uvicorn.Config) -> Iterator[str]:
+    """A server in a thread of the test, and its address."""
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive()
+            time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}", desk
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
         thread.join()
-        desk.close()
 
 
 @contextmanager

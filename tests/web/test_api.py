@@ -18,9 +18,10 @@ import pytest
 from PIL import Image
 
 from physgan.restore.restorer import Restorer
+from physgan.web import desk
 from physgan.web.api import safe_name, safe_suffix
 from physgan.web.desk import Limits
-from physgan.web.server import HEADERS
+from physgan.web.guard import HEADERS
 from physgan.weights.catalogue import SHIPPED
 from tests.web.serving import api_server, app, picture
 
@@ -46,6 +47,7 @@ def test_a_picture_comes_back_under_its_name_with_its_metadata(
     answer = post(address, "Ärger 1.png", content.getvalue(), task="derain")
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["cache-control"] == "no-store"
     assert "filename*=utf-8''%C3%84rger%201.png" in answer.headers["content-disposition"]
     with Image.open(BytesIO(answer.content)) as opened:
         assert opened.info["dpi"] == pytest.approx((300, 300), abs=0.1)
@@ -99,6 +101,7 @@ REFUSED = {
     "task": ("a.png", picture(9, 9), {"task": "../../etc/passwd"}, 422, "task"),
     "no task": ("a.png", picture(9, 9), {}, 422, "task: Field required."),
     "strength": ("a.png", picture(9, 9), {"task": "derain", "strength": "nan"}, 422, "strength"),
+    "misspelt": ("a.png", picture(9, 9), {"task": "derain", "strenth": "0.5"}, 422, "'strength'?"),
     "number": ("a.png", picture(9, 9), {"task": "derain", "strength": "x"}, 422, "strength"),
 }
 
@@ -110,7 +113,7 @@ def test_what_cannot_be_taken_is_told_in_a_sentence(address: str, case: str) -> 
     assert answer.status_code == status, answer.text
     detail = answer.json()["detail"]
     assert told in detail
-    assert detail.endswith(".")
+    assert detail.endswith((".", "?"))
     assert "/tmp" not in detail
 
 
@@ -184,14 +187,22 @@ def test_an_upload_that_is_too_slow(tmp_path: Path) -> None:
             assert b" 408 " in connection.recv(4096).split(b"\r\n")[0]
 
 
-def test_restoring_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
-    with api_server(tmp_path, Limits(seconds=1, at_once=1)) as (address, desk):
-        gate = threading.Event()
-        desk._pool.submit(gate.wait)
-        threading.Timer(2.5, gate.set).start()
+@pytest.mark.parametrize("begun", [False, True])
+def test_restoring_that_takes_too_long_is_given_up_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, begun: bool
+) -> None:
+    gate = threading.Event()
+    if begun:
+        monkeypatch.setattr(desk, "restore_file", lambda *_, **__: gate.wait())
+    with api_server(tmp_path, Limits(seconds=1, at_once=1)) as (address, restoring):
+        if not begun:
+            restoring._pool.submit(gate.wait)
         answer = post(address, "a.png", picture(50, 50), task="derain")
         assert answer.status_code == 504
-        assert desk.held == 0
+        assert answer.json()["detail"] == "Restoring took more than 1 seconds."
+        assert restoring.held == begun
+        gate.set()
+        restoring.close()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,6 +1,7 @@
 """The desk: what it takes, in which order, and what it tells of what it does not take."""
 
 import threading
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from PIL import Image
 
 from physgan.errors import ImageError, KindError, UsageError
+from physgan.restore.progress import Progress
 from physgan.restore.restorer import Restorer
-from physgan.web.desk import Busy, Cancelled, Desk, Limits, TooLarge, renamed
+from physgan.web import desk as desk_module
+from physgan.web.desk import PAGES, Busy, Cancelled, Desk, Limits, TooLarge, TooSlow, renamed
 from tests.web.serving import picture
 
 
@@ -112,6 +115,76 @@ def test_frames_count_together(tmp_path: Path) -> None:
     desk.close()
 
 
+def test_pixels_of_the_result_count(tmp_path: Path, source: Path) -> None:
+    desk = Desk(Limits(megapixels=0.02), device="cpu")
+    desk.submit(source, tmp_path, task="derain", name="a.png").future.result(60)
+    with pytest.raises(TooLarge, match=r"4 times as large, got 0\.0\."):
+        desk.submit(source, tmp_path, task="sr4", name="a.png")
+    desk.close()
+
+
+def test_pages_count_however_small(tmp_path: Path) -> None:
+    source = tmp_path / "observed.tif"
+    pages = [Image.new("L", (2, 2))] * (PAGES + 1)
+    pages[0].save(source, save_all=True, append_images=pages[1:])
+    desk = Desk(device="cpu")
+    with pytest.raises(TooLarge, match=f"{PAGES} pages, got {PAGES + 1}"):
+        desk.submit(source, tmp_path, task="derain", name="a.tif")
+    desk.close()
+
+
+def test_what_is_cancelled_while_it_waits_ends_at_once(tmp_path: Path, source: Path) -> None:
+    desk = Desk(Limits(at_once=1), device="cpu")
+    gate = threading.Event()
+    desk._pool.submit(gate.wait)  # for as long as this test takes
+    ticket = desk.submit(source, tmp_path, task="derain", name="a.png")
+    ticket.cancel()
+    with pytest.raises(Cancelled):
+        ticket.future.result(0)
+    assert desk.held == 0
+    left = desk.submit(source, tmp_path, task="derain", name="b.png")
+    desk.close()
+    with pytest.raises(Cancelled):
+        left.future.result(0)
+    gate.set()
+
+
+def test_restoring_has_its_time(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*_: object, progress: Progress, **__: object) -> None:
+        for _number in range(100):
+            time.sleep(0.02)
+            progress(0.5)
+
+    monkeypatch.setattr(desk_module, "restore_file", slowly)
+    desk = Desk(Limits(seconds=0.2), device="cpu")
+    ticket = desk.submit(source, tmp_path, task="derain", name="a.png")
+    with pytest.raises(TooSlow, match=r"'a\.png': expected at most 0\.2 seconds"):
+        ticket.future.result(60)
+    desk.close()
+
+
+def test_what_does_not_end_is_left(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, begun = threading.Event(), threading.Event()
+
+    def forever(*_: object, **__: object) -> None:
+        begun.set()
+        gate.wait()
+
+    monkeypatch.setattr(desk_module, "restore_file", forever)
+    desk = Desk(device="cpu")
+    desk.submit(source, tmp_path, task="derain", name="a.png")
+    begun.wait()
+    desk.close(patience=0.1)
+    assert desk.held == 1
+    gate.set()
+    desk.close()
+    assert desk.held == 0
+
+
 @pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
 def test_strengths_that_are_none(tmp_path: Path, source: Path, strength: float) -> None:
     desk = Desk(device="cpu")
@@ -119,6 +192,9 @@ def test_strengths_that_are_none(tmp_path: Path, source: Path, strength: float) 
         desk.submit(source, tmp_path, task="derain", strength=strength, name="a.png")
     with pytest.raises(UsageError, match="Did you mean 'derain'"):
         desk.submit(source, tmp_path, task="deraim", name="a.png")
+    with pytest.raises(UsageError) as unknown:
+        desk.submit(source, tmp_path, task="zzz", name="a.png")
+    assert str(unknown.value).count("derain") == 1
     desk.close()
 
 

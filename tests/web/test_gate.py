@@ -3,6 +3,9 @@
 import asyncio
 import json
 import os
+import re
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,8 @@ def uploads(tmp_path: Path) -> Path:
     (folder / "ab").mkdir(parents=True)
     (folder / "ab" / "a.png").write_bytes(SECRET)
     (tmp_path / "secret.png").write_bytes(SECRET)
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "a.png").write_bytes(SECRET)
     return folder
 
 
@@ -164,7 +169,8 @@ async def asked(uploads: Path, body: object) -> int | None:
             statuses.append(message["status"])
 
     scope = {"type": "http", "method": "POST", "path": "/gradio_api/queue/join", "headers": []}
-    await Gate(behind, uploads=uploads)(scope, receive, send)
+    gate = Gate(behind, uploads=uploads, examples=uploads.parent / "examples", most=10**6)
+    await gate(scope, receive, send)
     assert passed == ([] if statuses else [content])
     return statuses[0] if statuses else None
 
@@ -175,6 +181,9 @@ def test_paths_are_found_wherever_they_stand(uploads: Path) -> None:
     for wanted, path in [
         (None, good),
         (None, str(uploads / "ab" / ".." / "ab" / "a.png")),
+        (None, str(uploads.parent / "examples" / "a.png")),
+        (404, str(uploads / "ab" / "gone.png")),
+        (404, str(uploads / "ab")),
         (403, bad),
         (403, str(uploads / ".." / "secret.png")),
         (403, str(uploads) + "-beside/a.png"),
@@ -190,3 +199,74 @@ def test_paths_are_found_wherever_they_stand(uploads: Path) -> None:
             [[{"a": {"path": path}}]],
         ):
             assert asyncio.run(asked(uploads, body)) == wanted, body
+
+
+def test_one_client_may_have_so_much_here_and_no_more(uploads: Path) -> None:
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        (uploads / "tmp1").write_bytes(b"left by gradio")
+        new = uploads / f"n{len(list(uploads.iterdir()))}" / "a.png"
+        new.parent.mkdir()
+        new.write_bytes(bytes(600))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": json.dumps([str(new)]).encode()})
+
+    gate = Gate(behind, uploads=uploads, examples=uploads, most=1000)
+
+    def upload(client: str) -> int:
+        statuses: list[int] = []
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        scope: dict[str, Any] = {"type": "http", "method": "POST", "headers": []}
+        scope |= {"path": "/gradio_api/upload", "client": (client, 1)}
+        asyncio.run(gate(scope, None, send))  # type: ignore[arg-type]
+        return statuses[0]
+
+    assert [upload("a") for _ in range(3)] == [200, 200, 507]
+    assert upload("b") == 200
+    for path in uploads.glob("n*"):
+        shutil.rmtree(path)  # the page was closed
+    assert upload("a") == 200
+    assert [path for path in uploads.iterdir() if path.is_file()] == []
+
+
+def test_nothing_is_left_of_a_page_that_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with app("--seconds", "20") as (address, _):
+        for name in ("a.png", "b.png"):
+            sent = httpx.post(f"{address}/gradio_api/upload", files={"files": (name, SECRET)})
+            assert sent.status_code == 200
+        (path,) = sent.json()
+        gone = str(Path(path).with_name("gone.png"))
+        answer = join(address, named(gone))
+        assert (answer.status_code, str(tmp_path) in answer.text) == (404, False)
+        with httpx.stream("GET", f"{address}/gradio_api/heartbeat/left", timeout=60) as open_page:
+            beats = open_page.iter_bytes()
+            next(beats)
+            assert join(address, named(path), session="left").status_code == 200
+            last = told(address, "left")
+            assert last["success"], last
+            shown = re.findall(r'"path": "([^"]+)"', json.dumps(last))
+            assert any(each.endswith("before.jpg") for each in shown)
+            for each in shown:
+                got = httpx.get(f"{address}/gradio_api/file={each}")
+                assert (got.status_code, got.headers["cache-control"]) == (200, "no-store")
+
+        def left() -> list[Path]:
+            return [each for each in tmp_path.rglob("*") if each.is_file()]
+
+        ends = time.monotonic() + 30
+        while len(left()) > 1 and time.monotonic() < ends:
+            time.sleep(0.1)
+        # What was uploaded and never shown to the page is kept for an hour.
+        assert [each.name for each in left()] == ["a.png"]
+        answer = httpx.get(f"{address}/config", headers={"X-Forwarded-Host": "evil.example"})
+        assert "evil" not in answer.text
+        answer = httpx.get(f"{address}/config", headers={"X-Forwarded-Proto": "https"})
+        assert answer.json()["root"] == address.replace("http", "https")
+        answer = httpx.get(f"{address}/api/restore")
+        assert answer.status_code == 405

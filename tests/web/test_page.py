@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import time
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -40,10 +40,10 @@ QUIET = [
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[str, float]]:
-    """Address, and seconds until it could be had."""
-    began = time.monotonic()
-    with app() as (address, _):
-        yield address, time.monotonic() - began
+    """Address, and seconds of a processor until it could be had."""
+    with app() as (address, process):
+        ticks = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+        yield address, sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +94,8 @@ def downloaded(page: Page, name: str) -> Download:
 
 
 def test_up_within_ten_seconds(served: tuple[str, float]) -> None:
-    # The tests before have the machine to themselves no more than it has: generous.
-    assert served[1] < 30
+    # Seconds of a processor: those of a clock are the other tests' too.
+    assert served[1] < 10
 
 
 @pytest.mark.parametrize("task", sorted(SHIPPED))
@@ -137,6 +137,24 @@ def test_many_pictures_good_and_bad(page: Page) -> None:
     with zipfile.ZipFile(archive.path()) as opened:
         assert opened.namelist() == ["0.png", "1.png", "2.png"]
         assert opened.testzip() is None
+
+
+def test_before_and_after_by_the_keyboard_and_in_words(page: Page) -> None:
+    choose(page, "deblur-text", ("a.png", picture(40, 50)))
+    about = page.locator("#about")
+    expect(about).to_contain_text("trust no digit and no name")
+    expect(about).not_to_contain_text("text_pairs", use_inner_text=True)
+    page.get_by_role("button", name="Restore").click()
+    expect(page.locator("#told")).to_contain_text("restored.", timeout=60_000)
+    expect(page.get_by_alt_text("The picture before")).to_have_count(1)
+    expect(page.get_by_alt_text("The picture after, restored")).to_have_count(1)
+    page.get_by_label("Both, under the slider").focus()
+    for key in ("Tab", "Space"):
+        page.keyboard.press(key)
+    expect(page.get_by_alt_text("The picture before")).to_have_count(2)
+    for key in ("Tab", "Space"):
+        page.keyboard.press(key)
+    expect(page.get_by_alt_text("The picture after, restored")).to_have_count(2)
 
 
 def test_what_is_missing_is_asked_for(page: Page) -> None:
@@ -191,7 +209,10 @@ def test_cancel(page: Page) -> None:
         timeout=300_000,
     )
     page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#told")).to_contain_text("Cancelling", timeout=2_000)
     expect(page.locator("#told")).to_contain_text("Cancelled.", timeout=120_000)
+    for name in ("large.jpg", "a.png"):
+        expect(page.locator("#told")).to_contain_text(f"{name}: cancelled, not restored.")
     expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
     # And the page takes the next.
     page.reload()
@@ -230,6 +251,10 @@ def test_widths_and_schemes(
     page = context.new_page()
     page.goto(served[0])
     page.get_by_role("button", name="Restore").wait_for()
+    labels = page.locator("#examples .caption-label")
+    expect(labels.first).to_be_visible()
+    cut = "labels => labels.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"
+    assert labels.evaluate_all(cut) == []
     page.locator("#examples button.thumbnail-item").first.click()
     expect(page.locator("#told")).to_contain_text("restored.", timeout=120_000)
     expect(page.locator("#compared img")).to_have_count(2)

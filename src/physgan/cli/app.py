@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -20,12 +21,14 @@ class Arguments:
     """Address to listen on; 0.0.0.0 for other machines to reach it."""
     port: int = 7860
     """Port to listen on; 0 takes a free one."""
+    allowed_host: tuple[str, ...] = ()
+    """Names by which a server in front of this one is asked for."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     megabytes: float = 200
     """Of one upload, at most."""
     megapixels: float = 200
-    """Of one picture, at most."""
+    """Of one picture, and of what is made of it, at most."""
     waiting: int = 100
     """Pictures that may wait while others are restored."""
     at_once: int = 2
@@ -64,5 +67,16 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
         print(address, flush=True)
         print(f"physgan: the API is described at {address}/api/docs; Ctrl-C ends.", file=sys.stderr)
 
-    serve(desk, host=arguments.host, port=arguments.port, ready=ready)
+    try:
+        serve(
+            desk,
+            host=arguments.host,
+            port=arguments.port,
+            names=arguments.allowed_host,
+            ready=ready,
+        )
+    except BaseException as ended:
+        if desk.held:  # threads that do not end, and that Python would wait for
+            os._exit(130 if isinstance(ended, KeyboardInterrupt) else 0)
+        raise
     return 0

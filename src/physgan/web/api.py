@@ -12,15 +12,15 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, File, Form, HTTPException, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, Response, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 from starlette.background import BackgroundTask
 
-from physgan.errors import ImageError, KindError, PhysganError, ShapeError, UsageError
+from physgan.errors import ImageError, KindError, PhysganError, ShapeError, UsageError, nearest
 from physgan.images.picture import KINDS
 from physgan.images.vips import UNTAKEN
-from physgan.web.desk import VERSION, Busy, Desk, Ticket, TooLarge
+from physgan.web.desk import VERSION, Busy, Desk, Ticket, TooLarge, TooSlow
 
 DESCRIPTION = """
 Restores degraded pictures: send one, get it back under its name, of its kind, with its bit depth,
@@ -28,6 +28,7 @@ transparency, resolution, profile and pages. What is wrong comes back as `{"deta
 """
 LONGEST_NAME = 120
 """Letters of the name of an upload that are told back."""
+_FIELDS = ("picture", "task", "strength")
 _SEEN = 0.2
 """seconds between two looks at whether whoever asked is still there"""
 
@@ -68,7 +69,7 @@ class Fault(BaseModel):
 def _may(*codes: int) -> dict[int | str, dict[str, Any]]:
     told = {
         408: "The upload took too long.",
-        413: "Too many bytes or pixels.",
+        413: "Too many bytes, pixels, pages or files.",
         415: "No picture, or of a kind that is not taken.",
         422: "No such task, another fault in the form, or a damaged picture.",
         503: "Too many pictures wait; `Retry-After` says when to come back.",
@@ -117,6 +118,7 @@ def api(desk: Desk, folder: Path) -> APIRouter:
         "/restore",
         summary="Restore a picture",
         response_class=FileResponse,
+        dependencies=[Depends(_known_fields)],
         responses={
             200: {
                 "description": "The restored picture.",
@@ -133,62 +135,76 @@ def api(desk: Desk, folder: Path) -> APIRouter:
             float, Form(description="From 0, as it is, to 1, as restored.", ge=0, le=1)
         ] = 1.0,
     ) -> FileResponse:
-        own = Path(tempfile.mkdtemp(dir=folder))
-        try:
-            return await _restored(desk, request, picture, task, strength, own)
-        except BaseException:
-            shutil.rmtree(own, ignore_errors=True)
-            raise
+        return await _restored(desk, request, picture, task, strength, folder)
 
     return router
+
+
+async def _known_fields(request: Request) -> None:
+    """Refuses fields that there are none of: a misspelt one would be left out in silence."""
+    for name in (await request.form()).keys() - _FIELDS:
+        raise as_http(
+            UsageError(
+                "field of the form",
+                expected="the name of one",
+                got=repr(name[:LONGEST_NAME]),
+                remedy=nearest(name, _FIELDS),
+            )
+        )
 
 
 async def _restored(
     desk: Desk, request: Request, picture: UploadFile, task: str, strength: float, folder: Path
 ) -> FileResponse:
     name = safe_name(picture.filename or "")
-    source = folder / f"observed{safe_suffix(name)}"
+    own = Path(tempfile.mkdtemp(dir=folder))
+    source = own / f"observed{safe_suffix(name)}"
 
     def handed_in() -> Ticket:
         with source.open("xb") as file:
             shutil.copyfileobj(picture.file, file, 1 << 20)
-        return desk.submit(source, folder, task=task, strength=strength, name=name)
+        return desk.submit(source, own, task=task, strength=strength, name=name)
 
+    def emptied(*_: object) -> None:
+        shutil.rmtree(own, ignore_errors=True)
+
+    ticket = None
     try:
         ticket = await asyncio.to_thread(handed_in)  # others want to be answered meanwhile
         restored = await _waited(ticket, request, desk.limits.seconds)
-    except PhysganError as error:
-        raise as_http(error) from None
+    except BaseException as error:
+        if ticket is None:
+            emptied()
+        else:  # the thread that restores reads and writes there until it ends
+            ticket.cancel()
+            ticket.future.add_done_callback(emptied)
+        if isinstance(error, PhysganError):
+            raise as_http(error) from None
+        raise
     return FileResponse(
         restored,
         filename=ticket.name,
         media_type=f"image/{KINDS[restored.suffix]}",
-        background=BackgroundTask(shutil.rmtree, folder, ignore_errors=True),
+        background=BackgroundTask(emptied),
     )
 
 
 async def _waited(ticket: Ticket, request: Request, seconds: float) -> Path:
-    """The restored file; cancelled where it takes too long, or nobody waits any more."""
-    future = asyncio.wrap_future(ticket.future)
+    """The restored file, unless it takes too long or nobody waits any more."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + seconds
-    try:
-        while not future.done():
-            await asyncio.wait([future], timeout=_SEEN)
-            if future.done():
-                break
-            if loop.time() > ends:
-                raise HTTPException(504, f"Restoring took more than {seconds:g} seconds.")
-            if await request.is_disconnected():
-                raise HTTPException(499, "Nobody waits any more.")
-        return future.result()
-    finally:
-        if not future.done():
-            ticket.cancel()
-            # The thread ends later, and still reads and writes in the folder until then.
-            await asyncio.wait([future])
-            if not future.cancelled():
-                future.exception()  # looked at, or asyncio complains that nobody did
+    future = asyncio.wrap_future(ticket.future)
+    # Looked at in any case, or asyncio complains that nobody did.
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    while not future.done():
+        await asyncio.wait([future], timeout=_SEEN)
+        if future.done():
+            break
+        if loop.time() > ends:
+            raise HTTPException(504, f"Restoring took more than {seconds:g} seconds.")
+        if await request.is_disconnected():
+            raise HTTPException(499, "Nobody waits any more.")
+    return future.result()
 
 
 def as_http(error: PhysganError) -> HTTPException:
@@ -197,6 +213,8 @@ def as_http(error: PhysganError) -> HTTPException:
         return HTTPException(503, str(error), {"Retry-After": "30"})
     if isinstance(error, TooLarge):
         return HTTPException(413, str(error))
+    if isinstance(error, TooSlow):
+        return HTTPException(504, str(error))
     if isinstance(error, KindError):
         return HTTPException(415, str(error))
     if isinstance(error, ImageError | UsageError | ShapeError):

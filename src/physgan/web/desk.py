@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event, Lock
+from time import monotonic, sleep
 from typing import Any
 
 from physgan.errors import ImageError, PhysganError, UsageError, nearest
-from physgan.images.picture import KINDS, glance_at
+from physgan.images.picture import KINDS, Glance, glance_at
 from physgan.restore.file import restore_file
 from physgan.restore.progress import rising
 from physgan.restore.restorer import Restorer
@@ -22,6 +23,8 @@ from physgan.weights.catalogue import SHIPPED, shipped_file
 from physgan.weights.file import WeightsInfo, read_info
 
 VERSION = version("physgan")
+PAGES = 500
+"""that a picture may have: each takes time to open, however small it is"""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Limits:
 
     Args:
         megabytes: of one upload, at most.
-        megapixels: of one picture, all of its pages counted, at most.
+        megapixels: of one picture, all of its pages counted, and of what is made of it, at most.
         waiting: pictures that may wait while others are restored.
         at_once: pictures that are restored at the same time.
         seconds: in which a picture must have come, and must be restored.
@@ -57,7 +60,11 @@ class Cancelled(PhysganError, RuntimeError):
 
 
 class TooLarge(ImageError):
-    """A picture has more pixels than the desk takes."""
+    """A picture has more pixels or pages than the desk takes, or what is made of it would."""
+
+
+class TooSlow(PhysganError, RuntimeError):
+    """Restoring a picture takes longer than the desk gives it."""
 
 
 class Ticket:
@@ -65,9 +72,10 @@ class Ticket:
 
     Args:
         name: of the restored picture, as people shall know it.
+        seconds: that restoring it may take, once begun.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, seconds: float) -> None:
         self.name = name
         self.share = 0.0
         """that is done, from 0 to 1"""
@@ -75,17 +83,35 @@ class Ticket:
         """whether it is being restored, and no longer waits"""
         self.future: Future[Path] = Future()
         """the restored file; or why there is none"""
+        self.job: Future[None] | None = None
+        """the desk's work on it"""
+        self._seconds, self._ends = seconds, float("inf")
         self._cancelled = Event()
 
+    def begin(self) -> None:
+        """It is being restored from now on."""
+        self._ends = monotonic() + self._seconds
+        self.told(0.0)
+        self.begun = True
+
     def cancel(self) -> None:
-        """Nobody waits for it any more: it ends before its next tile."""
+        """Nobody waits for it any more: it ends before its next tile, at once if not begun."""
         self._cancelled.set()
+        if self.job is not None:
+            self.job.cancel()
 
     def told(self, share: float) -> None:
-        """Takes the progress of the restoring, and ends it where nobody waits."""
+        """Takes the progress of the restoring, and ends it where nobody waits, or for too long."""
         self.share = share
         if self._cancelled.is_set():
             raise cancelled(self.name)
+        if monotonic() > self._ends:
+            raise TooSlow(
+                f"restoring '{self.name}'",
+                expected=f"at most {self._seconds:g} seconds",
+                got="more",
+                remedy="Cut it into parts, or restore it with `physgan restore`.",
+            )
 
 
 class Desk:
@@ -144,7 +170,7 @@ class Desk:
 
         Raises:
             UsageError: no such task, or the strength is out of range.
-            TooLarge: more pixels than the desk takes.
+            TooLarge: more pixels or pages than the desk takes, or than the result may have.
             ImageError: no picture, by what the head of the file tells.
             Busy: too many wait.
         """
@@ -153,16 +179,11 @@ class Desk:
             glance = glance_at(source)
         except ImageError as error:
             raise renamed(error, {source: name}) from None
-        if glance.pixels > self.limits.megapixels * 1e6:
-            raise TooLarge(
-                f"picture '{name}'",
-                expected=f"at most {self.limits.megapixels:g} megapixels",
-                got=f"{glance.pixels / 1e6:.1f}",
-                remedy="Cut it into parts, or restore it with `physgan restore`.",
-            )
+        self._require_size(glance, name, self._infos[task].scale)
         if Path(name).suffix.lower() not in KINDS:
             name += next(suffix for suffix, kind in KINDS.items() if kind == glance.kind)
-        ticket = Ticket(name)
+        ticket = Ticket(name, self.limits.seconds)
+        target = folder / f"restored{Path(name).suffix.lower()}"
         with self._counting:
             if self.full:
                 raise Busy(
@@ -171,34 +192,56 @@ class Desk:
                     got=str(self.held),
                     remedy="Come back in a minute.",
                 )
+            ticket.job = self._pool.submit(self._work, ticket, source, target, task, strength)
             self._held.add(ticket)
-        target = folder / f"restored{Path(name).suffix.lower()}"
-        self._pool.submit(self._work, ticket, source, target, task, strength)
+        ticket.job.add_done_callback(lambda job: self._dropped(ticket, job))
         return ticket
+
+    def _require_size(self, glance: Glance, name: str, scale: int) -> None:
+        most = self.limits.megapixels * 1e6
+        remedy = "Cut it into parts, or restore it with `physgan restore`."
+        expected = f"at most {self.limits.megapixels:g} megapixels"
+        if glance.pages > PAGES:
+            expected, got = f"at most {PAGES} pages", str(glance.pages)
+        elif glance.pixels > most:
+            got = f"{glance.pixels / 1e6:.1f}"
+        elif glance.pixels * scale**2 > most:
+            expected += f" when it is {scale} times as large"
+            got = f"{glance.pixels * scale**2 / 1e6:.1f}"
+        else:
+            return
+        raise TooLarge(f"picture '{name}'", expected=expected, got=got, remedy=remedy)
 
     def require(self, task: str, strength: float) -> None:
         """Raises UsageError unless there is such a task, and the strength is one."""
         if task not in self._infos:
             raise UsageError(
                 "task",
-                expected=f"one of {', '.join(sorted(self._infos))}",
+                expected="the name of one",
                 got=repr(task),
                 remedy=nearest(task, self._infos),
             )
         if not 0 <= strength <= 1:  # NaN is neither
             raise UsageError("strength", expected="0 to 1", got=f"{strength:g}")
 
-    def close(self) -> None:
-        """Ends what is under way before its next tile, and takes no more."""
+    def close(self, *, patience: float = float("inf")) -> None:
+        """Ends what is under way before its next tile, and takes no more.
+
+        Args:
+            patience: seconds after which what does not end is left; `held` tells of how many.
+        """
         with self._counting:
-            for ticket in self._held:
-                ticket.cancel()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+            left = list(self._held)
+        for ticket in left:
+            ticket.cancel()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        ends = monotonic() + patience
+        while self.held and monotonic() < ends:
+            sleep(0.02)
 
     def _work(self, ticket: Ticket, source: Path, target: Path, task: str, strength: float) -> None:
         try:
-            ticket.told(0.0)
-            ticket.begun = True
+            ticket.begin()
             fn = self._restorer(task).fn
             restore_file(fn, source, target, strength=strength, progress=rising(ticket.told))
             ticket.told(1.0)  # who cancelled after the last tile waits no more either
@@ -207,9 +250,15 @@ class Desk:
             result = renamed(error, {source: ticket.name, target: f"restored {ticket.name}"})
         except BaseException as error:
             result = error
-        finally:
-            with self._counting:
-                self._held.remove(ticket)
+        self._end(ticket, result)
+
+    def _dropped(self, ticket: Ticket, job: Future[None]) -> None:
+        if job.cancelled():
+            self._end(ticket, cancelled(ticket.name))
+
+    def _end(self, ticket: Ticket, result: Path | BaseException) -> None:
+        with self._counting:
+            self._held.remove(ticket)
         # Whoever waits goes on now, and may hand in the next.
         if isinstance(result, BaseException):
             ticket.future.set_exception(result)

@@ -14,6 +14,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 import gradio
 from fastapi import FastAPI
 
-from physgan.errors import PhysganError
+from physgan.errors import ImageError, PhysganError
 from physgan.images.preview import write_preview
 from physgan.web.api import safe_name, safe_suffix
 from physgan.web.desk import Busy, Cancelled, Desk, Ticket
@@ -38,6 +39,17 @@ WRONG = {
 }
 """Task -> what a person would say is wrong; other tasks go by their names."""
 
+ABOUT = {
+    "deblur-text": "Sharpens blurred documents. It can write what was never there: trust no digit "
+    "and no name that the original does not show.",
+    "deblur-face": "Sharpens a blurred face. Features are guessed: tell nobody's identity by them.",
+    "deblur-natural": "Takes the shake of the hand out of a photograph.",
+    "dehaze": "Takes haze and fog away, so that what is far comes near.",
+    "derain": "Takes falling rain away, and shows what is behind it.",
+    "sr4": "Makes a picture four times as wide and as high. The finest details are guessed.",
+}
+"""Task -> what a person should know before; of other tasks their weights tell."""
+
 PREVIEW = 2048
 """Longest side of what the page shows; what it gives is of full size."""
 
@@ -47,6 +59,7 @@ EXAMPLES = Path(str(resources.files("physgan.web"))) / "examples"
 KEPT = 3600
 """seconds that files of a page are kept for at least, once nobody has touched it"""
 
+_CANCELLING = "Cancelling …"
 _LOOK = 0.25
 """seconds between two looks at how far the desk is"""
 
@@ -54,7 +67,12 @@ _CSS = """
 #told { min-height: 3.2em; scroll-margin-top: 1em; }
 #told progress { width: 100%; height: 0.7em; accent-color: var(--color-accent); }
 #told ul { margin: 0.4em 0 0 1.2em; list-style: disc; }
+#about summary { cursor: pointer; }
 #examples .grid-wrap { min-height: 0; max-height: none; padding-top: 2em; }
+#examples .caption-label { max-width: 100%; overflow: visible; white-space: normal; }
+@media (max-width: 500px) {
+    #examples .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+}
 footer { display: none !important; }
 """
 # On a telephone what is told lies below the form. The page grows while pictures come.
@@ -67,6 +85,19 @@ _SEEN = """() => {
     look();
     setTimeout(look, 500);
 }"""
+# gradio's slider gives its pictures no text, and changes them whenever it likes.
+_TEXTS = """() => {
+    const name = () => {
+        for (const image of document.querySelectorAll("#compared img")) {
+            const before = image.src.endsWith("/before.jpg");
+            image.alt = before ? "The picture before" : "The picture after, restored";
+        }
+    };
+    new MutationObserver(name).observe(document.body, {
+        childList: true, subtree: true, attributeFilter: ["src"],
+    });
+}"""
+_SIDES = [("Both, under the slider", "both"), ("Before", "before"), ("After", "after")]
 
 
 @dataclass
@@ -84,20 +115,30 @@ class _Visit:
     """What one opened page has at the desk, and what it got."""
 
     root: Path
+    uploads: set[Path] = field(default_factory=set)
+    """that it may restore yet"""
     folder: Path | None = None
     """of what is restored now, in `root`"""
     tickets: list[Ticket] = field(default_factory=list)
     done: list[_Done] = field(default_factory=list)
+    stopped: bool = False
+    """whether somebody wants no more of what was asked for"""
     seen: float = 0.0
     """when somebody last asked for something, by the monotonic clock"""
 
     def begin(self) -> Path:
         """Forgets what was restored before; gives a folder for what comes now."""
         self.empty()
+        self.stopped = False
         self.folder = Path(tempfile.mkdtemp(dir=self.root))
         return self.folder
 
+    def wants(self, folder: Path) -> bool:
+        """Whether what goes into a folder is still waited for."""
+        return not self.stopped and self.folder == folder
+
     def cancel(self) -> None:
+        self.stopped = True
         for ticket in self.tickets:
             ticket.cancel()
 
@@ -121,12 +162,15 @@ def mount_page(app: FastAPI, desk: Desk, folder: Path) -> FastAPI:
         folder: where uploads and results lie while their page is open.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(uploads(folder))
+    shown = folder / "shown"
+    for made in (uploads(folder), shown):
+        made.mkdir(exist_ok=True)
+    gradio.set_static_paths([EXAMPLES, shown])  # or gradio keeps copies, which nobody would delete
     mounted: FastAPI = gradio.mount_gradio_app(
         app,
-        _page(desk, folder),
+        _page(desk, _Visits(shown, uploads(folder))),
         path="",
         max_file_size=desk.limits.bytes,
-        allowed_paths=[str(EXAMPLES)],
         ssr_mode=False,
         footer_links=[],
         css=_CSS,
@@ -136,15 +180,15 @@ def mount_page(app: FastAPI, desk: Desk, folder: Path) -> FastAPI:
 
 
 def uploads(folder: Path) -> Path:
-    """The folder that gradio puts uploads and results into, in that of the server."""
+    """The folder that gradio puts uploads into, in that of the server."""
     return folder / "page"
 
 
 class _Visits:
     """Every page that is open, by gradio's name for it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, uploads: Path) -> None:
+        self._folder, self._uploads = folder, uploads
         self._visits: dict[str, _Visit] = {}
         self.busy = 0
         """how many of them wait for pictures"""
@@ -162,19 +206,37 @@ class _Visits:
         now = time.monotonic()
         for key, visit in list(self._visits.items()):
             if now - visit.seen > KEPT and all(t.future.done() for t in visit.tickets):
-                self._visits.pop(key).empty()
+                self._forget(key)
 
-    def stop(self, request: gradio.Request) -> None:
-        self.of(request).cancel()
+    def stop(self, request: gradio.Request) -> tuple[Any, Any]:
+        visit = self.of(request)
+        if visit.stopped or visit.folder is None:
+            return gradio.skip(), gradio.skip()
+        visit.cancel()
+        return _sentence(_CANCELLING), gradio.Button(interactive=False)
+
+    def uploaded(self, files: Sequence[str] | None, request: gradio.Request) -> None:
+        """These are the page's own now, and go with it."""
+        paths = {Path(file) for file in files or ()}
+        self.of(request).uploads |= {p for p in paths if p.is_relative_to(self._uploads)}
 
     def left(self, request: gradio.Request) -> None:
-        visit = self._visits.pop(request.session_hash or "", None)
-        if visit is not None:
-            visit.empty()
+        self._forget(request.session_hash or "")
+
+    def _forget(self, key: str) -> None:
+        visit = self._visits.pop(key, None)
+        if visit is None:
+            return
+        visit.empty()
+        # The same picture uploaded by another page is the same file.
+        others = set[Path]().union(*(other.uploads for other in self._visits.values()))
+        for path in visit.uploads - others:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # another upload of the same content lies beside it, or none
+                path.parent.rmdir()
 
 
-def _page(desk: Desk, folder: Path) -> gradio.Blocks:
-    visits = _Visits(folder)
+def _page(desk: Desk, visits: _Visits) -> gradio.Blocks:
     examples = [path for path in sorted(EXAMPLES.iterdir()) if path.stem in desk.tasks]
     quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -195,7 +257,7 @@ def _page(desk: Desk, folder: Path) -> gradio.Blocks:
                     [(WRONG.get(name, name), name) for name in desk.tasks],
                     label="What is wrong with them?",
                 )
-                about = gradio.HTML(_about(None), elem_id="about")
+                about = gradio.HTML(_about("", None), elem_id="about")
                 strength = gradio.Slider(
                     0, 1, value=1, step=0.05, label="Strength", info="Less mixes the original in."
                 )
@@ -219,6 +281,7 @@ def _page(desk: Desk, folder: Path) -> gradio.Blocks:
                 cancel = gradio.Button("Cancel", variant="stop", visible=False)
                 with gradio.Column(visible=False) as results:
                     chosen = gradio.Dropdown([], label="Picture", visible=False)
+                    side = gradio.Radio(_SIDES, value="both", label="Show")
                     compared = gradio.ImageSlider(
                         label="Before and after",
                         type="filepath",
@@ -240,6 +303,7 @@ def _page(desk: Desk, folder: Path) -> gradio.Blocks:
             if visits.busy >= desk.limits.waiting + desk.limits.at_once:
                 yield {told: _sentence("Too many wait. Come back in a minute.")}
                 return
+            visits.uploaded(files, request)
             visit, faults = visits.of(request), list[str]()
             folder = visit.begin()
             visits.busy += 1
@@ -247,7 +311,7 @@ def _page(desk: Desk, folder: Path) -> gradio.Blocks:
                 yield {
                     told: _sentence("Looking at what came …"),
                     go: gradio.Button(interactive=False),
-                    cancel: gradio.Button(visible=True),
+                    cancel: gradio.Button(visible=True, interactive=True),
                     results: gradio.Column(visible=False),
                 }
                 async for progress in _restored(desk, visit, folder, files, task, strength, faults):
@@ -266,9 +330,11 @@ def _page(desk: Desk, folder: Path) -> gradio.Blocks:
             finally:
                 visits.busy -= 1
             names = [(done.name, number) for number, done in enumerate(visit.done)]
-            slider, single = show(0, request)
+            slider, single = show(0, "both", request)
+            cancelled, visit.stopped = visit.stopped, True  # what comes late is not heeded
             yield {
-                told: _ended(visit.done, faults),
+                told: _ended(visit.done, faults, cancelled=cancelled),
+                side: gradio.Radio(value="both"),
                 go: gradio.Button(interactive=True),
                 cancel: gradio.Button(visible=False),
                 results: gradio.Column(visible=bool(names)),
@@ -280,14 +346,16 @@ def _page(desk: Desk, folder: Path) -> gradio.Blocks:
                 ),
             }
 
-        def show(number: int | None, request: gradio.Request) -> tuple[Any, Any]:
+        def show(number: int | None, side: str, request: gradio.Request) -> tuple[Any, Any]:
             done = visits.of(request).done
             if number is None or number >= len(done):
                 return None, gradio.DownloadButton(visible=False)
             one = done[number]
             label = f"Download {one.name}"
             download = gradio.DownloadButton(label, value=str(one.file), visible=True)
-            return (str(one.before), str(one.after)), download
+            before, after = str(one.before), str(one.after)
+            pair = {"before": (before, before), "after": (after, after)}
+            return pair.get(side, (before, after)), download
 
         def example(event: gradio.SelectData) -> tuple[list[str], str]:
             path = examples[event.index]
@@ -296,16 +364,19 @@ def _page(desk: Desk, folder: Path) -> gradio.Blocks:
         begin: dict[str, Any] = {
             "fn": restore,
             "inputs": [files, task, strength],
-            "outputs": [told, go, cancel, results, chosen, compared, one, every],
+            "outputs": [told, go, cancel, results, chosen, side, compared, one, every],
             "concurrency_limit": None,
             **quietly,
         }
         seen: dict[str, Any] = {"fn": None, "js": _SEEN, **quietly}
         go.click(**seen)
         go.click(**begin).then(**seen)
-        cancel.click(visits.stop, **quietly)
-        task.change(lambda name: _about(desk.tasks.get(name)), task, about, **quietly)
-        chosen.input(show, chosen, [compared, one], **quietly)
+        cancel.click(visits.stop, None, [told, cancel], **quietly)
+        files.change(visits.uploaded, files, None, **quietly)
+        task.change(lambda name: _about(name, desk.tasks.get(name)), task, about, **quietly)
+        chosen.input(show, [chosen, side], [compared, one], **quietly)
+        side.change(show, [chosen, side], [compared, one], **quietly)
+        page.load(None, js=_TEXTS, **quietly)
         if examples:
             gallery.select(example, None, [files, task], **quietly).then(**begin).then(**seen)
         page.unload(visits.left)
@@ -335,10 +406,13 @@ async def _restored(
     """Hands files in, in turn, and tells of the progress; `visit` and `faults` take what comes."""
     waiting = [Path(file) for file in files]
     count, used = len(waiting), set[str]()
-    stopped = False
     handed: list[Ticket] = []
+    left: list[str] = []
     while (waiting or handed) and visit.folder == folder:
-        while waiting and not stopped and len(handed) < 2 * desk.limits.at_once:
+        if visit.stopped:
+            left += [safe_name(upload.name) for upload in waiting]
+            waiting = []
+        while waiting and not visit.stopped and len(handed) < 2 * desk.limits.at_once:
             upload = waiting[0]
             try:
                 ticket = await asyncio.to_thread(_hand_in, desk, folder, upload, task, strength)
@@ -350,6 +424,8 @@ async def _restored(
                 ticket.name = _unlike(ticket.name, used)
                 visit.tickets.append(ticket)
                 handed.append(ticket)
+                if not visit.wants(folder):  # since it was handed in
+                    ticket.cancel()
             waiting.pop(0)
         while handed and handed[0].future.done():
             ticket = handed.pop(0)
@@ -357,24 +433,32 @@ async def _restored(
                 done = await asyncio.to_thread(_shown, ticket)
                 visit.done.append(done)
             except Cancelled:
-                stopped, waiting = True, []
+                left.append(ticket.name)
             except PhysganError as error:
                 faults.append(str(error))
         shares = sum(ticket.share for ticket in handed)
         begun = any(ticket.begun for ticket in handed)
-        finished = len(visit.done) + len(faults)
-        yield _progress(finished, count, (finished + shares) / count, waits=not begun)
+        finished = len(visit.done) + len(faults) + len(left)
+        share = min(1.0, (finished + shares) / count)
+        yield _progress(finished, count, share, waits=not begun, stopped=visit.stopped)
         if (handed and not handed[0].future.done()) or (waiting and not handed):
             await asyncio.sleep(_LOOK)
-    if stopped:
-        faults.append("Cancelled.")
+    faults += [f"{name}: cancelled, not restored." for name in left]
 
 
 def _hand_in(desk: Desk, folder: Path, upload: Path, task: str, strength: float) -> Ticket:
     name = safe_name(upload.name)
     own = Path(tempfile.mkdtemp(dir=folder))
     source = own / f"observed{safe_suffix(name)}"
-    shutil.copyfile(upload, source)
+    try:
+        shutil.copyfile(upload, source)
+    except FileNotFoundError:
+        raise ImageError(
+            f"picture '{name}'",
+            expected="an upload that is still here",
+            got="none",
+            remedy="Choose it again.",
+        ) from None
     return desk.submit(source, own, task=task, strength=strength, name=name)
 
 
@@ -417,29 +501,35 @@ def _sentence(text: str) -> str:
     return f'<p role="status" aria-live="polite">{html.escape(text)}</p>'
 
 
-def _progress(finished: int, count: int, share: float, *, waits: bool) -> str:
+def _progress(finished: int, count: int, share: float, *, waits: bool, stopped: bool) -> str:
     which = f"{finished + 1} of {count}" if count > 1 and finished < count else "the picture"
     text = "Waiting for a free place …" if waits else f"Restoring {which} …"
+    text = _CANCELLING if stopped else text
     return (
         f'{_sentence(text)}<progress max="1" value="{share:.3f}" aria-label="progress">'
         f"{share:.0%}</progress>"
     )
 
 
-def _ended(done: Sequence[_Done], faults: Sequence[str]) -> str:
+def _ended(done: Sequence[_Done], faults: Sequence[str], *, cancelled: bool) -> str:
     text = "Nothing restored."
     if done:
         text = f"{len(done)} pictures restored." if len(done) > 1 else f"{done[0].name} restored."
     items = "".join(f"<li>{html.escape(fault)}</li>" for fault in faults)
-    return _sentence(text) + (f'<ul role="alert">{items}</ul>' if faults else "")
+    told = _sentence(f"Cancelled. {text}" if cancelled else text)
+    return told + (f'<ul role="alert">{items}</ul>' if faults else "")
 
 
-def _about(info: WeightsInfo | None) -> str:
+def _about(task: str, info: WeightsInfo | None) -> str:
     """What a task does and what it is bound to."""
     if info is None:
         return ""
-    parts = [html.escape(info.description)]
+    parts = [html.escape(ABOUT.get(task, info.description))]
     if info.experimental:
-        parts.append(f"<b>Experimental:</b> {html.escape(info.experimental)}.")
+        parts.append("It falls short of what is asked of it: look twice at what comes back.")
     parts.append(f"Licence of the weights: {html.escape(info.licence)}.")
-    return f"<p>{' '.join(parts)}</p>"
+    details = f"{html.escape(info.description)} {html.escape(info.experimental)}"
+    return (
+        f"<p>{' '.join(parts)}</p><details><summary>What the weights are</summary>"
+        f"<p>{details}</p></details>"
+    )

@@ -1,0 +1,203 @@
+"""What the guard lets in: so much and no more, before anybody holds it; and its faults."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from physgan.web.desk import Limits
+from physgan.web.guard import HEADERS, Guard
+from tests.web.serving import api_server
+
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with api_server(tmp_path_factory.mktemp("guarded")) as (address, _):
+        yield address
+
+
+def part(number: int, size: int, *, file: bool) -> bytes:
+    named = b'; filename="a.png"' if file else b""
+    head = b'--b\r\nContent-Disposition: form-data; name="x%d"' % number + named
+    return head + b"\r\n\r\n" + bytes(size) + b"\r\n"
+
+
+def taken(path: str, chunks: list[bytes], headers: dict[str, str] = FORM) -> tuple[int, int, str]:
+    """Of a body in chunks how many the application got, and what the guard answered."""
+    got, status, told = 0, 0, b""
+
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal got
+        more = True
+        while more:
+            more = (await receive()).get("more_body", False)
+            got += 1
+
+    left = list(chunks)
+
+    async def receive() -> dict[str, Any]:
+        body = left.pop(0)
+        return {"type": "http.request", "body": body, "more_body": bool(left)}
+
+    async def send(message: Any) -> None:
+        nonlocal status, told
+        status = message.get("status", status)
+        told += message.get("body", b"")
+
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": raw}
+    asyncio.run(Guard(behind, limits=Limits(), folder=Path("/tmp"))(scope, receive, send))
+    return got, status, json.loads(told)["detail"] if told else ""
+
+
+@pytest.mark.parametrize(
+    ("path", "chunks", "passed"),
+    [
+        ("/api/restore", [part(n, 100_000, file=True) for n in range(9)], 1),
+        ("/api/restore", [part(n, 100, file=False) for n in range(900)], 100),
+        ("/gradio_api/upload", [part(n, 10, file=True) for n in range(900)], 200),
+        ("/gradio_api/upload", [part(0, 150_000, file=False), *[bytes(99_000)] * 40], 2),
+    ],
+)
+def test_forms_of_too_many_parts_end_as_they_come(
+    path: str, chunks: list[bytes], passed: int
+) -> None:
+    got, status, told = taken(path, chunks)
+    assert got <= passed
+    assert status == 413
+    assert told.endswith(".")
+
+
+def test_a_form_as_browsers_send_it_passes() -> None:
+    chunks = [part(0, 6, file=False), part(1, 3, file=False), part(2, 10**6, file=True), b"--b--"]
+    assert taken("/api/restore", chunks) == (4, 0, "")
+    chunks = [part(n, 1000, file=True) for n in range(200)]
+    assert taken("/gradio_api/upload", chunks) == (200, 0, "")
+
+
+def test_what_is_no_form_is_small() -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    got, status, _ = taken("/api/restore", [b"a=b&" * 50_000] * 20, headers)
+    assert (got, status) == (5, 413)
+
+
+def test_a_form_that_is_none(address: str) -> None:
+    answer = httpx.post(f"{address}/api/restore", content=b"rubbish", headers=FORM)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("The form cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "told"),
+    [
+        ("GET", "/api/restore", 405, "/api/restore takes POST, not GET."),
+        ("PUT", "/api/restore", 405, "/api/restore takes POST, not PUT."),
+        ("POST", "/api/health", 405, "/api/health takes GET, not POST."),
+        ("GET", "/api/nothing", 404, "There is nothing here; /api/docs says what there is."),
+        ("GET", "/api/scripts/nothing", 404, None),
+    ],
+)
+def test_routes_and_methods_that_there_are_none_of(
+    address: str, method: str, path: str, status: int, told: str | None
+) -> None:
+    answer = httpx.request(method, address + path)
+    assert answer.status_code == status
+    detail = answer.json()["detail"]
+    assert detail == told or (told is None and detail.endswith("."))
+    assert status != 405 or answer.headers["allow"] in detail
+    assert all(answer.headers[name] == value for name, value in HEADERS.items())
+
+
+def test_faults_that_are_told_as_text_are_told_as_json() -> None:
+    sent: list[Any] = []
+
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"5")]
+        await send({"type": "http.response.start", "status": 500, "headers": headers})
+        await send({"type": "http.response.body", "body": b"Inte", "more_body": True})
+        await send({"type": "http.response.body", "body": b"r"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    asyncio.run(Guard(behind, limits=Limits(), folder=Path("/tmp"))(scope, None, send))  # type: ignore[arg-type]
+    start, body = sent
+    assert json.loads(body["body"]) == {"detail": "Inter."}
+    headers = {name.decode().lower(): value.decode() for name, value in start["headers"]}
+    assert headers["content-length"] == str(len(body["body"]))
+    assert headers["content-type"] == "application/json"
+    assert headers["x-frame-options"] == "DENY"
+
+
+def test_places_are_given_back_when_the_upload_has_come(tmp_path: Path) -> None:
+    guard = Guard(lambda *_: None, limits=Limits(waiting=0, at_once=1), folder=tmp_path)  # type: ignore[arg-type]
+    statuses = []
+
+    async def upload(body: bytes, hold: asyncio.Event, read: asyncio.Event) -> None:
+        async def behind(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            read.set()
+            await hold.wait()
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": body == b"more"}
+
+        async def send(message: Any) -> None:
+            statuses.append(message.get("status", 0))
+
+        guard._app = behind
+        scope = {"type": "http", "method": "POST", "path": "/api/restore", "headers": []}
+        await guard(scope, receive, send)
+
+    async def several() -> None:
+        hold, read = asyncio.Event(), asyncio.Event()
+        first = asyncio.create_task(upload(b"whole", hold, read))
+        await read.wait()
+        read.clear()
+        second = asyncio.create_task(upload(b"more", hold, read))
+        await read.wait()
+        assert statuses == []
+        await upload(b"whole", hold, read)
+        hold.set()
+        await asyncio.gather(first, second)
+
+    asyncio.run(several())
+    assert statuses[0] == 503
+
+
+def test_a_body_that_is_too_slow_is_told_so_whoever_reads_it(tmp_path: Path) -> None:
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(9)
+        raise AssertionError
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/gradio_api/queue/join", "headers": []}
+    asyncio.run(Guard(behind, limits=Limits(seconds=0.1), folder=tmp_path)(scope, receive, send))
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["detail"] == "The upload took more than 0.1 seconds."
+
+
+def test_nobody_believes_who_says_whom_he_asked() -> None:
+    seen: list[Any] = []
+
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        seen.extend(name for name, _ in scope["headers"])
+
+    raw = [(b"host", b"a"), (b"x-forwarded-host", b"evil"), (b"x-gradio-server", b"evil")]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": raw}
+    asyncio.run(Guard(behind, limits=Limits(), folder=Path("/tmp"))(scope, None, None))  # type: ignore[arg-type]
+    assert seen == [b"host"]

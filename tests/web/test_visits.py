@@ -1,0 +1,86 @@
+"""What one opened page asks for, without a browser: who cancels is heeded, whenever that is."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from physgan.web import page
+from physgan.web.desk import Desk, Limits
+from tests.web.serving import picture
+
+
+@pytest.fixture
+def busy() -> Iterator[tuple[Desk, threading.Event]]:
+    """A desk whose one worker is held until the event is set."""
+    desk, gate = Desk(Limits(waiting=0, at_once=1), device="cpu"), threading.Event()
+    desk._pool.submit(gate.wait)
+    yield desk, gate
+    gate.set()
+    desk.close()
+
+
+@pytest.mark.parametrize("looks", [0, 2])
+@pytest.mark.parametrize("full", [False, True])
+def test_cancel_is_heeded_before_anything_is_restored(
+    tmp_path: Path, busy: tuple[Desk, threading.Event], looks: int, *, full: bool
+) -> None:
+    desk, gate = busy
+    uploads = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    for upload in uploads:
+        upload.write_bytes(picture(20, 20))
+    if full:
+        desk.submit(uploads[0], tmp_path, task="derain", name="other.png")
+    visit = page._Visit(tmp_path)
+    folder, faults, told = visit.begin(), list[str](), list[str]()
+
+    async def pressed() -> None:
+        if not looks:
+            visit.cancel()
+        files = map(str, uploads)
+        async for text in page._restored(desk, visit, folder, files, "derain", 1.0, faults):
+            told.append(text)
+            if len(told) == looks:
+                visit.cancel()
+
+    asyncio.run(asyncio.wait_for(pressed(), 20))
+    assert not gate.is_set()
+    assert visit.done == []
+    assert sorted(faults) == [f"{n}.png: cancelled, not restored." for n in "abc"]
+    assert "Cancelling" in told[-1]
+    assert "Cancelled. Nothing restored." in page._ended([], faults, cancelled=True)
+    visit.empty()
+    assert not folder.exists()
+
+
+def test_uploads_go_with_the_last_page_that_has_them(tmp_path: Path) -> None:
+    class Request:
+        def __init__(self, session: str) -> None:
+            self.session_hash = session
+
+    uploads = tmp_path / "page"
+    own, both = uploads / "1" / "a.png", uploads / "2" / "b.png"
+    for path in (own, both):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+    example = tmp_path / "example.png"
+    example.write_bytes(b"")
+    visits = page._Visits(tmp_path, uploads)
+    visits.uploaded([str(own), str(both), str(example)], Request("x"))  # type: ignore[arg-type]
+    visits.uploaded([str(both)], Request("y"))  # type: ignore[arg-type]
+    visits.left(Request("x"))  # type: ignore[arg-type]
+    assert (own.parent.exists(), both.exists(), example.exists()) == (False, True, True)
+    visits.left(Request("y"))  # type: ignore[arg-type]
+    assert not both.parent.exists()
+
+
+def test_what_is_told_of_a_task_is_for_people() -> None:
+    desk = Desk(device="cpu")
+    for name, info in desk.tasks.items():
+        told = page._about(name, info).partition("<details>")[0]
+        assert "experimental:" not in told
+        assert page.ABOUT[name].split(":")[0] in told
+    desk.close()
+    assert "trust no digit and no name" in page.ABOUT["deblur-text"]

@@ -64,6 +64,8 @@ FLOORS = {
 name, the protocol, PSNR or its gain over the input, in dB."""
 LEAST_CLEAN, MOST_COLOUR, MOST_CHECKERBOARD = 32.0, 2.0, 2.0
 """dB and 1/255, where nothing was wrong; times its neighbourhood's amplitude"""
+MOST_MISREAD = 0.5
+"""share that may be left of what was misread, where text is read"""
 
 
 CLEAN = {
@@ -171,6 +173,12 @@ def shortfalls(task: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
                 told.append(f"{row['set']}: {kind} {reached:.2f} dB, below {floor:g}")
             if not row["checkerboard"] <= MOST_CHECKERBOARD:
                 told.append(f"{row['set']}: checkerboard of {row['checkerboard']}")
+    sets = tuple(beginning for beginning, *_ in FLOORS[task])
+    for row in rows:
+        if "text_error" in row and row["set"].startswith(sets):
+            left = row["text_error"] / row["input_text_error"]
+            if not left <= MOST_MISREAD:
+                told.append(f"{row['set']}: {left:.1%} of what was misread is left")
     if task in CLEAN:
         clear = [r for r in rows if r["set"] == NOTHING_WRONG]
         if not clear:

@@ -42,6 +42,14 @@ def test_clear_pictures_count(changed: dict[str, float]) -> None:
     assert NOTHING_WRONG in told
 
 
+@pytest.mark.parametrize("error", [0.23, float("nan")])
+def test_half_of_what_was_misread_has_to_be_read(error: float) -> None:
+    read = {"input_text_error": 0.44, "text_error": 0.22}
+    assert not shortfalls("deblur-text", rows("deblur-text", **read))
+    (told,) = shortfalls("deblur-text", rows("deblur-text", **(read | {"text_error": error})))
+    assert "misread" in told
+
+
 @pytest.mark.parametrize("task", sorted(SHIPPED))
 def test_what_ships_and_falls_short_is_marked(task: str) -> None:
     info = read_info(shipped_file(task))

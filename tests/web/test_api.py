@@ -101,7 +101,13 @@ REFUSED = {
     "task": ("a.png", picture(9, 9), {"task": "../../etc/passwd"}, 422, "task"),
     "no task": ("a.png", picture(9, 9), {}, 422, "task: Field required."),
     "strength": ("a.png", picture(9, 9), {"task": "derain", "strength": "nan"}, 422, "strength"),
-    "misspelt": ("a.png", picture(9, 9), {"task": "derain", "strenngth": "0.5"}, 422, "'strength'?"),
+    "misspelt": (
+        "a.png",
+        picture(9, 9),
+        {"task": "derain", "strenngth": "0.5"},
+        422,
+        "'strength'?",
+    ),
     "number": ("a.png", picture(9, 9), {"task": "derain", "strength": "x"}, 422, "strength"),
 }
 

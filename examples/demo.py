@@ -40,8 +40,7 @@ from physgan.weights.catalogue import SHIPPED
 TEXT = "deblur-text"
 SIDE, GAP, LINE = 256, 12, 22
 TITLES = ("observed", "restored", "original")
-# Blur as a share of the strongest that training met; seeds of page and blur. The last is harder
-# than the weights of today can mend, and says so.
+# Blur as a share of four pixels out of focus and twenty-one of shake; seeds of page and blur.
 PAGES = {"note": (0.3, "demo/4", 4), "letter": (0.3, "demo/3", 3), "smear": (0.35, "demo/6", 6)}
 
 

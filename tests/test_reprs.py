@@ -24,8 +24,8 @@ def test_a_recipe_is_a_line_for_each_part_and_says_what_it_decides() -> None:
         "training",
     ]  # fmt: skip
     text = "\n".join(lines)
-    assert "blur = blur(boundary='replicate') of defocus_motion(radius=[0, 4]" in text
-    assert "sensor = noise(sigma=[0, 0.05]), clip, round(bits=8)" in text
+    assert "blur = blur(boundary='replicate') of defocus_motion(radius=[0, 6]" in text
+    assert "sensor = noise(sigma=[0, 0.05], power=2), clip, round(bits=8)" in text
     assert "discriminator: patchgan(width=32)" in text
     assert "gamma" not in text  # as ever
     changed = load_recipe("deblur-text", ["--objective.lambda=7", "--seed=3"])

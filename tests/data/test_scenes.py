@@ -233,9 +233,9 @@ def test_opening_reads_nothing(tmp_path: Path) -> None:
     (tmp_path / "Train400Depth" / "depth_sph_corr-a.mat").write_text("no", encoding="utf-8")
     for scenes in (depth_files(tmp_path / "rgb", tmp_path / "maps"), make3d(tmp_path)):
         assert len(scenes) == 1
-        with pytest.raises(ImageError, match="no picture"):
+        with pytest.raises(ImageError, match="not a picture"):
             scenes.read(0)
-        with pytest.raises(ImageError, match=r"no picture|another kind"):
+        with pytest.raises(ImageError, match=r"not a picture|another kind"):
             scenes.depth(0)
 
 

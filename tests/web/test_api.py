@@ -92,7 +92,7 @@ def test_every_answer_says_what_a_browser_may_do(address: str, path: str) -> Non
 
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
 REFUSED = {
-    "text": ("a.png", b"no picture", {"task": "derain"}, 415, "no picture"),
+    "text": ("a.png", b"no picture", {"task": "derain"}, 415, "not a picture"),
     "empty": ("a.png", b"", {"task": "derain"}, 422, "empty"),
     "raw": ("a.cr2", picture(9, 9), {"task": "derain"}, 415, "raw file"),
     "document": ("a.pdf", b"%PDF-1.4", {"task": "derain"}, 415, "document"),

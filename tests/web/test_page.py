@@ -159,10 +159,10 @@ def test_before_and_after_by_the_keyboard_and_in_words(page: Page) -> None:
 
 def test_what_is_missing_is_asked_for(page: Page) -> None:
     page.get_by_role("button", name="Restore").click()
-    expect(page.locator("#told")).to_contain_text("Choose pictures first.")
+    expect(page.locator("#told")).to_contain_text("Choose pictures first.", timeout=30_000)
     give(page, ("a.png", picture(9, 9)))
     page.get_by_role("button", name="Restore").click()
-    expect(page.locator("#told")).to_contain_text("Say what is wrong")
+    expect(page.locator("#told")).to_contain_text("Say what is wrong", timeout=30_000)
 
 
 def photograph(height: int, width: int) -> bytes:

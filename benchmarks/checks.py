@@ -176,9 +176,9 @@ def shortfalls(task: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     sets = tuple(beginning for beginning, *_ in FLOORS[task])
     for row in rows:
         if "text_error" in row and row["set"].startswith(sets):
-            left = row["text_error"] / row["input_text_error"]
-            if not left <= MOST_MISREAD:
-                told.append(f"{row['set']}: {left:.1%} of what was misread is left")
+            before, after = row["input_text_error"], row["text_error"]
+            if not after <= MOST_MISREAD * before:
+                told.append(f"{row['set']}: {after:.1%} misread, above {MOST_MISREAD * before:.1%}")
     if task in CLEAN:
         clear = [r for r in rows if r["set"] == NOTHING_WRONG]
         if not clear:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import uvicorn
@@ -68,3 +69,12 @@ def picture(height: int, width: int, *, seed: int = 0, kind: str = "PNG") -> byt
     content = BytesIO()
     Image.fromarray(ramp.clip(0, 255).astype("uint8")).save(content, kind)
     return content.getvalue()
+
+
+async def silent() -> dict[str, Any]:
+    """What an ASGI application receives from a client that sends nothing more."""
+    return {"type": "http.disconnect"}
+
+
+async def unheard(message: Any) -> None:
+    """Where what an ASGI application sends goes when nobody listens."""

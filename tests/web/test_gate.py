@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from physgan.web.gate import Gate
-from tests.web.serving import app, picture
+from tests.web.serving import app, picture, silent
 
 SECRET = picture(16, 16, seed=3)
 
@@ -221,7 +221,7 @@ def test_one_client_may_have_so_much_here_and_no_more(uploads: Path) -> None:
 
         scope: dict[str, Any] = {"type": "http", "method": "POST", "headers": []}
         scope |= {"path": "/gradio_api/upload", "client": (client, 1)}
-        asyncio.run(gate(scope, None, send))  # type: ignore[arg-type]
+        asyncio.run(gate(scope, silent, send))
         return statuses[0]
 
     assert [upload("a") for _ in range(3)] == [200, 200, 507]

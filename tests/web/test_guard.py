@@ -11,7 +11,7 @@ import pytest
 
 from physgan.web.desk import Limits
 from physgan.web.guard import HEADERS, Guard
-from tests.web.serving import api_server
+from tests.web.serving import api_server, silent, unheard
 
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
 
@@ -127,7 +127,7 @@ def test_faults_that_are_told_as_text_are_told_as_json() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    asyncio.run(Guard(behind, limits=Limits(), folder=Path("/tmp"))(scope, None, send))  # type: ignore[arg-type]
+    asyncio.run(Guard(behind, limits=Limits(), folder=Path("/tmp"))(scope, silent, send))
     start, body = sent
     assert json.loads(body["body"]) == {"detail": "Inter."}
     headers = {name.decode().lower(): value.decode() for name, value in start["headers"]}
@@ -137,34 +137,34 @@ def test_faults_that_are_told_as_text_are_told_as_json() -> None:
 
 
 def test_places_are_given_back_when_the_upload_has_come(tmp_path: Path) -> None:
-    guard = Guard(lambda *_: None, limits=Limits(waiting=0, at_once=1), folder=tmp_path)  # type: ignore[arg-type]
-    statuses = []
+    statuses: list[int] = []
+    hold, read = asyncio.Event(), asyncio.Event()
 
-    async def upload(body: bytes, hold: asyncio.Event, read: asyncio.Event) -> None:
-        async def behind(scope: Any, receive: Any, send: Any) -> None:
-            await receive()
-            read.set()
-            await hold.wait()
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        read.set()
+        await hold.wait()
 
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status", 0))
+
+    guard = Guard(behind, limits=Limits(waiting=0, at_once=1), folder=tmp_path)
+
+    async def upload(body: bytes) -> None:
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": body, "more_body": body == b"more"}
 
-        async def send(message: Any) -> None:
-            statuses.append(message.get("status", 0))
-
-        guard._app = behind
         scope = {"type": "http", "method": "POST", "path": "/api/restore", "headers": []}
         await guard(scope, receive, send)
 
     async def several() -> None:
-        hold, read = asyncio.Event(), asyncio.Event()
-        first = asyncio.create_task(upload(b"whole", hold, read))
+        first = asyncio.create_task(upload(b"whole"))
         await read.wait()
         read.clear()
-        second = asyncio.create_task(upload(b"more", hold, read))
+        second = asyncio.create_task(upload(b"more"))
         await read.wait()
         assert statuses == []
-        await upload(b"whole", hold, read)
+        await upload(b"whole")
         hold.set()
         await asyncio.gather(first, second)
 
@@ -199,5 +199,5 @@ def test_nobody_believes_who_says_whom_he_asked() -> None:
 
     raw = [(b"host", b"a"), (b"x-forwarded-host", b"evil"), (b"x-gradio-server", b"evil")]
     scope = {"type": "http", "method": "GET", "path": "/", "headers": raw}
-    asyncio.run(Guard(behind, limits=Limits(), folder=Path("/tmp"))(scope, None, None))  # type: ignore[arg-type]
+    asyncio.run(Guard(behind, limits=Limits(), folder=Path("/tmp"))(scope, silent, unheard))
     assert seen == [b"host"]

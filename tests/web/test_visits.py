@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio
 import pytest
 
 from physgan.web import page
@@ -56,10 +57,7 @@ def test_cancel_is_heeded_before_anything_is_restored(
 
 
 def test_uploads_go_with_the_last_page_that_has_them(tmp_path: Path) -> None:
-    class Request:
-        def __init__(self, session: str) -> None:
-            self.session_hash = session
-
+    one, other = (gradio.Request(session_hash=name) for name in "xy")
     uploads = tmp_path / "page"
     own, both = uploads / "1" / "a.png", uploads / "2" / "b.png"
     for path in (own, both):
@@ -68,11 +66,11 @@ def test_uploads_go_with_the_last_page_that_has_them(tmp_path: Path) -> None:
     example = tmp_path / "example.png"
     example.write_bytes(b"")
     visits = page._Visits(tmp_path, uploads)
-    visits.uploaded([str(own), str(both), str(example)], Request("x"))  # type: ignore[arg-type]
-    visits.uploaded([str(both)], Request("y"))  # type: ignore[arg-type]
-    visits.left(Request("x"))  # type: ignore[arg-type]
+    visits.uploaded([str(own), str(both), str(example)], one)
+    visits.uploaded([str(both)], other)
+    visits.left(one)
     assert (own.parent.exists(), both.exists(), example.exists()) == (False, True, True)
-    visits.left(Request("y"))  # type: ignore[arg-type]
+    visits.left(other)
     assert not both.parent.exists()
 
 

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from physgan.export.onnx import export_onnx
 from physgan.networks import BlindDeconvolution, UNet, deconvolution
-from physgan.networks.deconvolution import deconvolved, estimated_kernel, steepest
+from physgan.networks.deconvolution import deconvolved, steepest
+from physgan.networks.estimation import estimated_kernel
 from physgan.physics.blur import blur
 from physgan.physics.shake import ShakeKernels
 from physgan.restore.restorer import Restorer
@@ -198,8 +199,25 @@ def test_all_weights_learn() -> None:
         assert float(parameter.grad.abs().max()) > 0, name
 
 
-def test_a_batch_is_its_pictures() -> None:
-    made = gentle(network())
+def test_in_training_its_kernels_come_of_the_clear_picture_too() -> None:
+    made = gentle(network(edges=True)).train()
+    x = strokes(2, 96)
+    y, _ = shaken(x)
+    assert made.guided
+    assert not network().guided
+    with torch.no_grad():
+        wanted = estimated_kernel(x, y, side=9)
+        far = [
+            float((made._explaining(made.first.look(y), y, clear) - wanted)[1].norm())
+            for clear in (x, y)
+        ]
+        assert far[0] < far[1]
+        assert not torch.equal(made.forward(y, x), made.forward(y, y))
+
+
+@pytest.mark.parametrize("edges", [False, True])
+def test_a_batch_is_its_pictures(edges: bool) -> None:
+    made = gentle(network(edges=edges))
     y, _ = shaken(strokes(3, 64))
     with torch.inference_mode():
         apart = torch.cat([made(one[None]) for one in y])
@@ -217,6 +235,13 @@ def test_tiles_equal_the_whole(height: int, width: int, n: int) -> None:
     # The kernel is found in single precision, of one window on both ways.
     assert float((tiled - whole).abs().max()) < 1e-6
     assert float((whole - y).abs().max()) > 1e-2
+
+
+def test_tiles_equal_the_whole_by_strong_edges_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deconvolution, "WINDOW", 72)
+    fn = network(edges=True).double()
+    y = shaken(strokes(2, 200))[0].double()[..., :150]
+    assert float((restore_tiled(fn, y, tile=32) - restore_whole(fn, y)).abs().max()) < 1e-6
 
 
 def test_a_margin_too_small_would_show() -> None:

@@ -128,6 +128,30 @@ def test_a_term_of_weight_zero_costs_nothing(weights: Weights, h_calls: int, g_c
     assert not ({*vars(weights)} - named) & numbers.keys()
 
 
+def test_a_guided_generator_is_shown_the_clear_images() -> None:
+    class Guided(nn.Module):
+        guided = True
+
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+            self.shown: list[Tensor] = []
+
+        def forward(self, y: Tensor, clear: Tensor) -> Tensor:
+            self.shown.append(clear)
+            x_hat: Tensor = self.inner(y)
+            return x_hat
+
+    player, opponents = _players()
+    plain = _step(player, opponents)
+    player, opponents = _players()
+    player.network = guided = Guided(player.network)
+    batch = _batch(degradation("blur", sensor=True))
+    assert _step(player, opponents, batch=batch) == plain
+    assert len(guided.shown) == 2  # of what was observed, and of what was degraded again
+    assert all(torch.equal(clear, batch.x) for clear in guided.shown)
+
+
 def test_matched_observations_pass_the_sensor_of_their_own_theta() -> None:
     """With matching, D_h sees y_hat with theta's noise; without, y_hat as H made it."""
     seen: dict[bool, Tensor] = {}

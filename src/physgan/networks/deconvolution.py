@@ -20,6 +20,9 @@ from torch.nn import functional as F
 from physgan.networks.base import RestorationNetwork
 from physgan.networks.checks import check_arguments, check_images
 from physgan.networks.convolution import Conv2d
+from physgan.networks.edges import noise_of, strong_edges_kernel, turned
+from physgan.networks.estimation import estimated_kernel, slopes
+from physgan.networks.spectra import back, spectrum_of
 from physgan.networks.unet import UNet
 from physgan.networks.ways import seen_through
 from physgan.types import RestoreFn
@@ -28,16 +31,10 @@ WINDOW = 512
 """Side in pixels of the part of a picture that the kernel is estimated from, at most."""
 _REGULARISATION = (0.002, 0.02)
 """Of the inverse filters: noise over signal where a difference of neighbours has a gain of 1."""
-_RIDGE = 3e-3
-"""Of the least squares, as a share of what stands on the diagonal."""
 _AGAIN = 2
 """Times that a kernel is estimated anew from the second look; 0.17 and 0.05 dB on drawn pages"""
 _AGAIN_IN_TRAINING = 1
 """The same where it is learnt what such kernels are worth: each costs a quarter of a step more."""
-_STEPS = 20
-"""of conjugate gradients"""
-_FAINT = 0.05
-"""Share of the brightest sample of a kernel below which one fades, to nothing at half of it."""
 
 
 class BlindDeconvolution(RestorationNetwork):
@@ -52,6 +49,8 @@ class BlindDeconvolution(RestorationNetwork):
         widths: see `UNet`.
         blocks: see `UNet`.
         unshuffle: see `UNet`.
+        edges: whether the first kernel is that of strong edges, for pictures of which the first
+            look makes too little legible, and, in training, of the clear pictures in part.
     """
 
     def __init__(
@@ -62,10 +61,12 @@ class BlindDeconvolution(RestorationNetwork):
         widths: Sequence[int] = (48, 96, 192),
         blocks: Sequence[int] = (2, 2, 4),
         unshuffle: int = 2,
+        edges: bool = False,
     ) -> None:
         check_arguments(channels=channels)
         check_arguments(side=side, at_least=3)
         super().__init__()
+        self.guided = self.edges = edges
         self.side = side + 1 - side % 2
         self.first = UNet(channels=channels, widths=widths, blocks=blocks, unshuffle=unshuffle)
         seen = (2 + len(_REGULARISATION)) * channels * unshuffle**2
@@ -84,8 +85,12 @@ class BlindDeconvolution(RestorationNetwork):
         self.receptive_field: int | None = self.first.receptive_field + 2 * reach
         self.global_statistics: bool = True
 
-    def forward(self, y: Tensor) -> Tensor:
+    def forward(self, y: Tensor, clear: Tensor | None = None) -> Tensor:
         """Restores `y`; height and width must be multiples of `multiple_of`.
+
+        Args:
+            y: what was observed.
+            clear: in training, the clear pictures, of which kernels of every quality are had.
 
         Raises:
             ShapeError: wrong rank, channels or sides.
@@ -95,7 +100,7 @@ class BlindDeconvolution(RestorationNetwork):
         if not seen_through() and max(y.shape[2:]) > WINDOW:
             return self.restored(y, self.kernel_of(y))
         look = self.first.look(y)
-        return self._second(y, look, self._explaining(look, y))
+        return self._second(y, look, self._explaining(look, y, clear))
 
     def kernel_of(self, y: Tensor) -> Tensor:
         """The kernel that blurred `y`, N×side×side, from the part of it with the steepest slopes.
@@ -120,14 +125,28 @@ class BlindDeconvolution(RestorationNetwork):
         least = self.multiple_of
         check_images(y, channels=self.channels, minimum=least, multiple_of=least)
 
-    def _explaining(self, look: Tensor, y: Tensor) -> Tensor:
-        """The kernel by the first look, had anew from what it leads to."""
+    def _explaining(self, look: Tensor, y: Tensor, clear: Tensor | None = None) -> Tensor:
+        """The kernel of what was observed, by what is known of the clear picture."""
+        if self.edges:
+            return self._of_edges(look, y, clear)
         kernel = self._kernel(look, y)
         for _ in range(_AGAIN_IN_TRAINING if self.training else _AGAIN):
             with torch.no_grad():
                 legible = self._second(y, look, kernel)
             kernel = self._kernel(legible, y)
         return kernel
+
+    def _of_edges(self, look: Tensor, y: Tensor, clear: Tensor | None) -> Tensor:
+        with _plainly(y.device):
+            if clear is None:
+                return strong_edges_kernel(y.detach(), side=self.side)
+            # From a kernel by the first look alone to one by all that there is, picture by
+            # picture; then to what edges make of it.
+            share = (torch.arange(len(y), device=y.device) + 0.5) / len(y)
+            known = look + share[:, None, None, None] * (clear - look)
+            kernel = estimated_kernel(known, y, side=self.side)
+            grey = y.double().mean(dim=1, keepdim=True)
+            return turned(grey, kernel, noise_of(grey))
 
     def _kernel(self, look: Tensor, y: Tensor) -> Tensor:
         with _plainly(y.device):
@@ -176,7 +195,7 @@ def steepest(y: Tensor, side: int, *, step: int) -> Tensor:
     height, width = (min(side, length) for length in y.shape[2:])
     if (height, width) == tuple(y.shape[2:]):
         return y
-    steep = _slopes(y.float().mean(dim=1)).square().sum(dim=1, keepdim=True)
+    steep = slopes(y.float().mean(dim=1)).square().sum(dim=1, keepdim=True)
     steep = F.avg_pool2d(steep, (height, width), stride=step)
     best = steep.flatten(1).argmax(dim=1).tolist()
     windows = []
@@ -184,100 +203,6 @@ def steepest(y: Tensor, side: int, *, step: int) -> Tensor:
         top, left = (step * place for place in divmod(at, steep.shape[3]))
         windows.append(one[:, top : top + height, left : left + width])
     return torch.stack(windows)
-
-
-def estimated_kernel(x: Tensor, y: Tensor, *, side: int) -> Tensor:
-    """The kernels that best explain `y` as a blurred `x`, one for each picture.
-
-    Ridge regression of the slopes of `y` on those of `x`, in grey, over the pixels whose kernel
-    lies inside of the picture; what comes out negative or faint is put to zero.
-
-    Args:
-        x: N×C×h×w, an estimate of the clear pictures.
-        y: N×C×h×w, what was observed.
-        side: of the kernels, odd.
-
-    Returns:
-        N×side×side, float32, summing to one. Where the picture is too small to tell, or has no
-        slopes, a kernel that changes nothing.
-    """
-    reach = side // 2
-    nothing = F.pad(torch.ones_like(y[:, :1, :1, :1], dtype=torch.float32)[:, 0], (reach,) * 4)
-    # In double precision, since what is solved is close to having no one solution.
-    clear, observed = (_slopes(u.double().clamp(0, 1).mean(dim=1)) for u in (x, y))
-    # The last row and the last column have no slope.
-    inside = _inside(y.shape[-2] - 1, side, y.device)[:, None]
-    inside = F.pad(inside * _inside(y.shape[-1] - 1, side, y.device), (0, 1, 0, 1))
-    # Nothing that counts wraps around; a picture smaller than the kernel needs room for it.
-    room = [side if seen_through() else max(0, side - length) for length in y.shape[2:]]
-    clear, observed, inside = (
-        F.pad(u, (0, room[1], 0, room[0])) for u in (clear, observed, inside)
-    )
-    kernel = _regressed(clear, observed * inside, inside, side)
-    # Without a step, or digits that mean nothing would decide what is faint.
-    bright = kernel.amax((1, 2), keepdim=True).clamp_min(1e-6)
-    kernel = kernel * (2 * kernel / (_FAINT * bright) - 1).clamp(0, 1)
-    kernel = kernel.float()
-    total = kernel.sum(dim=(1, 2), keepdim=True)
-    return torch.where(total > 1e-3, kernel / total.clamp_min(1e-3), nothing)
-
-
-def _regressed(clear: Tensor, observed: Tensor, inside: Tensor, side: int) -> Tensor:
-    """Ridge regression by conjugate gradients, of observed slopes on clear ones.
-
-    Args:
-        clear: N×2×h×w, float64.
-        observed: the same, 0 where they do not count.
-        inside: h×w, 1 where they do.
-        side: of the kernels, odd.
-
-    Returns:
-        N×side×side.
-    """
-    reach, size = side // 2, clear.shape[-2:]
-    # Kernels lie in whole pictures, their middles in the corner: so there is nothing to cut.
-    support = F.pad(clear.new_ones(side, side), (0, size[1] - side, 0, size[0] - side))
-    support = support.roll((-reach, -reach), (-2, -1))
-    known = _spectrum(clear)
-    # The slopes of what lies under one sample of the kernel: what stands on the diagonal.
-    energy = (clear.square() * inside).sum(dim=(1, 2, 3)).clamp_min(1e-6)[:, None, None]
-    # Written out, the steps are thousands of nodes of a graph, and minutes to export.
-    looped = torch.compiler.is_exporting()
-
-    def correlated(u: Tensor, spectrum: Tensor) -> Tensor:
-        """With the clear slopes, both directions together, at the lags of the kernel."""
-        return _back((spectrum.conj() * _spectrum(u)).sum(dim=1), size) * support
-
-    def nearer(
-        count: Tensor, kernel: Tensor, rest: Tensor, direction: Tensor, square: Tensor
-    ) -> tuple[Tensor, ...]:
-        """One step of conjugate gradients."""
-        # A loop in a graph takes no complex numbers from without.
-        spectrum = _spectrum(clear) if looped else known
-        explained = _back(spectrum * _spectrum(direction[:, None]), size) * inside
-        image = correlated(explained, spectrum) + _RIDGE * energy * direction
-        step = square / _dot(direction, image).clamp_min(1e-20)
-        kernel, rest = kernel + step * direction, rest - step * image
-        before, square = square, _dot(rest, rest)
-        direction = rest + square / before.clamp_min(1e-20) * direction
-        return count + 1, kernel, rest, direction, square
-
-    rest = correlated(observed, known)
-    state: tuple[Tensor, ...] = (
-        torch.zeros((), dtype=torch.int64),
-        torch.zeros_like(rest),
-        rest,
-        rest.clone(),
-        _dot(rest, rest),
-    )
-    if looped:
-        from torch._higher_order_ops import while_loop  # of exporters, and slow to come
-
-        state = while_loop(lambda count, *_: count < _STEPS, nearer, state)
-    else:
-        for _ in range(_STEPS):
-            state = nearer(*state)
-    return state[1].roll((reach, reach), (-2, -1))[:, :side, :side]
 
 
 def deconvolved(y: Tensor, kernel: Tensor) -> Tensor:
@@ -299,9 +224,9 @@ def deconvolved(y: Tensor, kernel: Tensor) -> Tensor:
     y = y if y.dtype == torch.float64 else y.float()
     filters = _inverse_filters(kernel, reach).to(y.dtype)
     rows, columns = height + 2 * reach, width + 2 * reach
-    spectrum = _spectrum(_mirrored(y, reach)[:, None])
+    spectrum = spectrum_of(_mirrored(y, reach)[:, None])
     wide = F.pad(filters, (0, columns - 2 * reach - 1, 0, rows - 2 * reach - 1))
-    inverted = _back(spectrum * _spectrum(wide[:, :, None]), (rows, columns))
+    inverted = back(spectrum * spectrum_of(wide[:, :, None]), (rows, columns))
     inverted = inverted[..., 2 * reach :, 2 * reach :]
     result: Tensor = inverted.reshape(n, -1, height, width).clamp(-0.5, 1.5)
     return result
@@ -311,13 +236,13 @@ def _inverse_filters(kernel: Tensor, reach: int) -> Tensor:
     """N×2×(2·reach+1)×(2·reach+1), each summing to one."""
     side, taps = kernel.shape[-1], 2 * reach + 1
     size = 2 * taps  # that what wraps around is faint
-    gain = _spectrum(F.pad(kernel.float(), (0, size - side, 0, size - side))[:, None])
+    gain = spectrum_of(F.pad(kernel.float(), (0, size - side, 0, size - side))[:, None])
     at = torch.arange(size, device=kernel.device)
     wave = 2 - 2 * torch.cos(2 * math.pi / size * at)
     slope = (wave[:, None] + wave)[:, : gain.shape[-1]]
     price = torch.tensor(_REGULARISATION, device=kernel.device)[:, None, None] * slope
     power = gain.real.square() + gain.imag.square()
-    inverse = _back(gain.conj() / (power + price), (size, size))
+    inverse = back(gain.conj() / (power + price), (size, size))
     # The corner of the kernel stands in the corner: its middle is half a side further on.
     inverse = inverse.roll((reach + side // 2,) * 2, (-2, -1))[..., :taps, :taps]
     # One in the middle half; in the outer quarters half a cosine.
@@ -336,29 +261,6 @@ def _mirrored(y: Tensor, reach: int) -> Tensor:
     return y
 
 
-def _inside(length: int, side: int, device: torch.device) -> Tensor:
-    """1 where a kernel lies inside of `length` samples; nowhere where too few of these do."""
-    at, last = torch.arange(length, device=device), length - 1
-    reach = side // 2
-    enough = at[-1] >= 3 * side - 2
-    return ((at >= reach) & (at <= last - reach) & enough).double()
-
-
-def _spectrum(u: Tensor) -> Tensor:
-    # Exporters and their runtimes know the whole transform better than half of it.
-    spectrum: Tensor = torch.fft.fft2(u) if seen_through() else torch.fft.rfft2(u)
-    return spectrum
-
-
-def _back(spectrum: Tensor, size: Sequence[int]) -> Tensor:
-    """What has the spectrum, of `size` rows and columns."""
-    if seen_through():
-        whole: Tensor = torch.fft.ifft2(spectrum).real
-        return whole
-    half: Tensor = torch.fft.irfft2(spectrum, s=tuple(size))
-    return half
-
-
 @contextmanager
 def _plainly(device: torch.device) -> Iterator[None]:
     """Without gradients, and in the precision of what is given."""
@@ -368,14 +270,3 @@ def _plainly(device: torch.device) -> Iterator[None]:
         else:
             with torch.autocast(device.type, enabled=False):
                 yield
-
-
-def _slopes(grey: Tensor) -> Tensor:
-    """N×2×h×w: downwards and to the right, 0 in the last row or column."""
-    down = F.pad(grey[:, 1:] - grey[:, :-1], (0, 0, 0, 1))
-    right = F.pad(grey[..., 1:] - grey[..., :-1], (0, 1))
-    return torch.stack([down, right], dim=1)
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).sum(dim=(1, 2), keepdim=True)

@@ -24,7 +24,11 @@ from physgan.training.pool import ImagePool
 
 @dataclass
 class Player:
-    """A network with its optimiser."""
+    """A network with its optimiser.
+
+    A generator whose attribute `guided` is true is given the clear images after the observations:
+    what it estimates of a physics it then learns to use at every quality, since it is known.
+    """
 
     network: nn.Module
     optimiser: Optimizer
@@ -153,8 +157,9 @@ def _made(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The generator's terms, and what it made for each discriminator to judge, detached."""
     x, y, theta = part
+    guide = (x,) if getattr(player.network, "guided", False) else ()
     with record_function("restore"):
-        x_hat = player.network(y)
+        x_hat = player.network(y, *guide)
     with record_function("degrade again"):
         y_hat = y_hat_seen = None
         if objective.needs_y_hat:
@@ -163,7 +168,7 @@ def _made(
             if objective.matched and objective.weights.adversarial_observation:
                 y_hat_seen = degradation.sense(light, theta, generator=generator)
     with record_function("restore again"):
-        x_hat2 = player.network(y_hat) if objective.needs_x_hat2 else None
+        x_hat2 = player.network(y_hat, *guide) if objective.needs_x_hat2 else None
     d_clear, d_observation = opponents.get(CLEAR), opponents.get(OBSERVATION)
     with (
         record_function("objective"),

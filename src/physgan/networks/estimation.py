@@ -1,0 +1,124 @@
+"""The kernel that explains a picture as another one blurred, by least squares."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from physgan.networks.spectra import back, spectrum_of
+from physgan.networks.ways import repeated, seen_through
+
+RIDGE = 3e-3
+"""Of the least squares, as a share of what stands on the diagonal."""
+_STEPS = 20
+"""of conjugate gradients"""
+
+
+def estimated_kernel(
+    x: Tensor, y: Tensor, *, side: int, ridge: float | Tensor = RIDGE, faint: float = 0.05
+) -> Tensor:
+    """The kernels that best explain `y` as a blurred `x`, one for each picture.
+
+    Ridge regression of the slopes of `y` on those of `x`, in grey, over the pixels whose kernel
+    lies inside of the picture; what comes out negative or faint is put to zero.
+
+    Args:
+        x: N×C×h×w, an estimate of the clear pictures.
+        y: N×C×h×w, what was observed.
+        side: of the kernels, odd.
+        ridge: price of a kernel's square, as a share of what stands on the diagonal; one number, or
+            N×1×1. The more noise, the more.
+        faint: share of the brightest sample of a kernel below which one fades, to nothing at half
+            of it.
+
+    Returns:
+        N×side×side, float32, summing to one. Where the picture is too small to tell, or has no
+        slopes, a kernel that changes nothing.
+    """
+    reach = side // 2
+    nothing = F.pad(torch.ones_like(y[:, :1, :1, :1], dtype=torch.float32)[:, 0], (reach,) * 4)
+    # In double precision, since what is solved is close to having no one solution.
+    clear, observed = (slopes(u.double().clamp(0, 1).mean(dim=1)) for u in (x, y))
+    # The last row and the last column have no slope.
+    inside = _inside(y.shape[-2] - 1, side, y.device)[:, None]
+    inside = F.pad(inside * _inside(y.shape[-1] - 1, side, y.device), (0, 1, 0, 1))
+    # Nothing that counts wraps around; a picture smaller than the kernel needs room for it.
+    room = [side if seen_through() else max(0, side - length) for length in y.shape[2:]]
+    clear, observed, inside = (
+        F.pad(u, (0, room[1], 0, room[0])) for u in (clear, observed, inside)
+    )
+    kernel = _regressed(clear, observed * inside, inside, ridge, side)
+    # Without a sudden step, or digits that mean nothing would decide what is faint.
+    bright = kernel.amax((1, 2), keepdim=True).clamp_min(1e-6)
+    kernel = kernel * (2 * kernel / (faint * bright) - 1).clamp(0, 1)
+    kernel = kernel.float()
+    total = kernel.sum(dim=(1, 2), keepdim=True)
+    return torch.where(total > 1e-3, kernel / total.clamp_min(1e-3), nothing)
+
+
+def _regressed(
+    clear: Tensor, observed: Tensor, inside: Tensor, ridge: float | Tensor, side: int
+) -> Tensor:
+    """Ridge regression by conjugate gradients, of observed slopes on clear ones.
+
+    Args:
+        clear: N×2×h×w, float64.
+        observed: the same, 0 where they do not count.
+        inside: h×w, 1 where they do.
+        ridge: see `estimated_kernel`.
+        side: of the kernels, odd.
+
+    Returns:
+        N×side×side.
+    """
+    reach, size = side // 2, clear.shape[-2:]
+    # Kernels lie in whole pictures, their middles in the corner: so there is nothing to cut.
+    support = F.pad(clear.new_ones(side, side), (0, size[1] - side, 0, size[0] - side))
+    support = support.roll((-reach, -reach), (-2, -1))
+    known = spectrum_of(clear)
+    # The slopes of what lies under one sample of the kernel: what stands on the diagonal.
+    energy = (clear.square() * inside).sum(dim=(1, 2, 3)).clamp_min(1e-6)[:, None, None]
+    looped = torch.compiler.is_exporting()
+
+    def correlated(u: Tensor, spectrum: Tensor) -> Tensor:
+        """With the clear slopes, both directions together, at the lags of the kernel."""
+        return back((spectrum.conj() * spectrum_of(u)).sum(dim=1), size) * support
+
+    def nearer(
+        kernel: Tensor, rest: Tensor, direction: Tensor, square: Tensor
+    ) -> tuple[Tensor, ...]:
+        """One step of conjugate gradients."""
+        # A loop in a graph takes no complex numbers from without.
+        spectrum = spectrum_of(clear) if looped else known
+        explained = back(spectrum * spectrum_of(direction[:, None]), size) * inside
+        image = correlated(explained, spectrum) + ridge * energy * direction
+        step = square / _dot(direction, image).clamp_min(1e-20)
+        kernel, rest = kernel + step * direction, rest - step * image
+        before, square = square, _dot(rest, rest)
+        direction = rest + square / before.clamp_min(1e-20) * direction
+        return kernel, rest, direction, square
+
+    rest = correlated(observed, known)
+    state = (torch.zeros_like(rest), rest, rest.clone(), _dot(rest, rest))
+    kernel = repeated(nearer, state, _STEPS)[0]
+    return kernel.roll((reach, reach), (-2, -1))[:, :side, :side]
+
+
+def _inside(length: int, side: int, device: torch.device) -> Tensor:
+    """1 where a kernel lies inside of `length` samples; nowhere where too few of these do."""
+    at, last = torch.arange(length, device=device), length - 1
+    reach = side // 2
+    enough = (at >= 3 * side - 2).any()
+    return ((at >= reach) & (at <= last - reach) & enough).double()
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum(dim=(1, 2), keepdim=True)
+
+
+def slopes(grey: Tensor) -> Tensor:
+    """N×2×h×w: downwards and to the right, 0 in the last row or column."""
+    down = F.pad(grey[:, 1:] - grey[:, :-1], (0, 0, 0, 1))
+    right = F.pad(grey[..., 1:] - grey[..., :-1], (0, 1))
+    return torch.stack([down, right], dim=1)

@@ -4,12 +4,15 @@ import threading
 import time
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from physgan.errors import ImageError, KindError, UsageError
+from physgan.images import picture as picture_module
+from physgan.images.picture import Page, page_of
 from physgan.restore.progress import Progress
 from physgan.restore.restorer import Restorer
 from physgan.web import desk as desk_module
@@ -91,6 +94,30 @@ def test_what_is_cancelled_underway_leaves_nothing(tmp_path: Path) -> None:
     desk.close()
     assert ticket.share < 1
     assert [path.name for path in tmp_path.iterdir()] == ["observed.tif"]
+
+
+def test_what_is_cancelled_while_it_is_read_reads_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "observed.tif"
+    pages = [Image.open(BytesIO(picture(20, 20, seed=n))) for n in range(6)]
+    pages[0].save(source, save_all=True, append_images=pages[1:])
+    handed_in, read = threading.Event(), list[Page]()
+
+    def slowly(*arguments: Any) -> Page:
+        assert handed_in.wait(60)
+        read.append(page_of(*arguments))
+        ticket.cancel()
+        return read[-1]
+
+    monkeypatch.setattr(picture_module, "page_of", slowly)
+    desk = Desk(Limits(at_once=1), device="cpu")
+    ticket = desk.submit(source, tmp_path, task="derain", name="a.tif")
+    handed_in.set()
+    with pytest.raises(Cancelled):
+        ticket.future.result(60)
+    desk.close()
+    assert len(read) == 1
 
 
 def test_too_many_pixels_are_refused_by_the_head_of_the_file(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ dropped: it shows the old picture.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -175,10 +175,14 @@ class Picture:
     form: Form
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: Path, *, before_page: Callable[[], object] = lambda: None) -> Picture:
     """Reads a picture file whole: every page upright, with its transparency and its form.
 
     PNG, JPEG, TIFF, WebP, GIF and AVIF, and HEIC where libvips decodes it.
+
+    Args:
+        path: of the file.
+        before_page: called before each page is read; what it raises ends the reading.
 
     Raises:
         ImageError: there is no such file, it may not be read, is no picture, is cut short or
@@ -191,7 +195,7 @@ def read_picture(path: Path) -> Picture:
     refuse_foreign(path, expected=EXPECTED)
     try:
         kind, images = open_pages(vips, path)
-        picture = _picture(path, kind, images)
+        picture = _picture(path, kind, images, before_page)
     except (vips.Error, UnicodeError) as error:
         raise unread(path, head, error, expected=EXPECTED) from None
     if kind == "gif" and not _whole_gif(path):  # libvips leaves out the frame that is cut short
@@ -282,7 +286,9 @@ def _pages_of(first: Any) -> int:
     return int(first.get("n-pages")) if "n-pages" in first.get_fields() else 1
 
 
-def _picture(path: Path, kind: str, images: Sequence[Any]) -> Picture:
+def _picture(
+    path: Path, kind: str, images: Sequence[Any], before_page: Callable[[], object]
+) -> Picture:
     """The picture that upright images of one kind make."""
     first = images[0]
     number, space = first.format, first.interpretation
@@ -300,6 +306,12 @@ def _picture(path: Path, kind: str, images: Sequence[Any]) -> Picture:
             got=f"{first.bands} bands of type {number} in the space '{space}'",
         )
     bits = max(bits_of(image, kind, alphas) for image in images)
+
+    def read() -> Iterator[Any]:
+        for image in images:
+            before_page()
+            yield image
+
     if converted or number in WHITE:
         black, opaque = 0.0, WHITE.get(number, 1.0)
         white = opaque
@@ -309,10 +321,10 @@ def _picture(path: Path, kind: str, images: Sequence[Any]) -> Picture:
             _converted(image, alphas, opaque)
             if converted
             else page_of(_array(image), alphas, black, largest, largest)
-            for image in images
+            for image in read()
         )
     else:
-        arrays = [_array(image) for image in images]
+        arrays = [_array(image) for image in read()]
         black, white = _range(path, [array[..., : first.bands - alphas] for array in arrays])
         opaque = _range(path, [array[..., -1] for array in arrays])[1] if alphas else 1.0
         pages = tuple(page_of(array, alphas, black, white, opaque) for array in arrays)

@@ -35,14 +35,19 @@ def restore_file(
     Raises:
         ImageError: the source cannot be read, or the target cannot be written or hold it.
     """
-    opened = open_file(fn, source)
+    opened = open_file(fn, source, progress=progress)
     restored = restore_opened(fn, opened, target, strength=strength, tile=tile, progress=progress)
     if restored is not None:
         write_file(target, restored)
 
 
-def open_file(fn: RestoreFn, source: Path) -> Picture | Strips:
+def open_file(fn: RestoreFn, source: Path, *, progress: Progress = untold) -> Picture | Strips:
     """What `fn` restores of a file: the picture, or, of a large one, what reads it in strips.
+
+    Args:
+        fn: the restorer.
+        source: a picture file.
+        progress: told before each page is read that nothing is done yet; what it raises ends that.
 
     Raises:
         ImageError: the source cannot be read.
@@ -51,7 +56,7 @@ def open_file(fn: RestoreFn, source: Path) -> Picture | Strips:
         strips = open_strips(source, above=STREAMED)
         if strips is not None:
             return strips
-    return read_picture(source)
+    return read_picture(source, before_page=lambda: progress(0.0))
 
 
 def restore_opened(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from physgan.web import guard
 from physgan.web.desk import Limits
 from physgan.web.guard import HEADERS, Guard
 from tests.web.serving import api_server, silent, unheard
@@ -148,14 +150,14 @@ def test_places_are_given_back_when_the_upload_has_come(tmp_path: Path) -> None:
     async def send(message: Any) -> None:
         statuses.append(message.get("status", 0))
 
-    guard = Guard(behind, limits=Limits(waiting=0, at_once=1), folder=tmp_path)
+    guarded = Guard(behind, limits=Limits(waiting=0, at_once=1), folder=tmp_path)
 
     async def upload(body: bytes) -> None:
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": body, "more_body": body == b"more"}
 
         scope = {"type": "http", "method": "POST", "path": "/api/restore", "headers": []}
-        await guard(scope, receive, send)
+        await guarded(scope, receive, send)
 
     async def several() -> None:
         first = asyncio.create_task(upload(b"whole"))
@@ -172,7 +174,11 @@ def test_places_are_given_back_when_the_upload_has_come(tmp_path: Path) -> None:
     assert statuses[0] == 503
 
 
-def test_a_body_that_is_too_slow_is_told_so_whoever_reads_it(tmp_path: Path) -> None:
+def test_a_body_that_is_too_slow_is_told_so_whoever_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "LEFT", 0.1)
+
     async def behind(scope: Any, receive: Any, send: Any) -> None:
         await receive()
 
@@ -189,6 +195,25 @@ def test_a_body_that_is_too_slow_is_told_so_whoever_reads_it(tmp_path: Path) -> 
     asyncio.run(Guard(behind, limits=Limits(seconds=0.1), folder=tmp_path)(scope, receive, send))
     assert sent[0]["status"] == 408
     assert json.loads(sent[1]["body"])["detail"] == "The upload took more than 0.1 seconds."
+
+
+@pytest.mark.parametrize("asked", ["HTTP/1.0\r\nConnection: close", "HTTP/1.1"])
+@pytest.mark.parametrize(
+    ("path", "length", "status"),
+    [("/api/restore", 60_000_000, b"413"), ("/api/nothing", 40_000_000, b"404")],
+)
+def test_who_is_refused_while_sending_is_not_cut_off(
+    tmp_path: Path, asked: str, path: str, length: int, status: bytes
+) -> None:
+    # As a server in front sends: all of it, before it reads.
+    head = f"POST {path} {asked}\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n"
+    with api_server(tmp_path, Limits(megabytes=50)) as (address, _):
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as client:
+            kind = f"Content-Type: {FORM['Content-Type']}\r\n\r\n"
+            client.sendall((head + kind).encode())
+            client.sendall(bytes(length))
+            assert client.recv(4096).split(b" ")[1] == status
 
 
 def test_nobody_believes_who_says_whom_he_asked() -> None:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from fastapi import HTTPException
@@ -54,6 +55,8 @@ _SMALL = 1_000_000
 """bytes of a body that is no form with files"""
 _REQUESTS = 1000
 """that are answered at the same time"""
+LEFT = 10.0
+"""seconds that who is refused may go on sending, for nothing; then we hang up"""
 _UNHEEDED = (b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server")
 """What anybody can say of who was asked; uvicorn has heeded it of a server in front by now."""
 _PRIVATE = ("/api/restore", "/gradio_api/file=")
@@ -66,7 +69,9 @@ class Guard:
     A body that is too large or too slow ends with 413 or 408, at the latest when the bytes that are
     too many come, and so does a form of too many parts. So many uploads at a time are taken as the
     desk holds pictures, and none that the disk has no room for. Pages of other sites can post
-    nothing, and names of hosts that are not ours are answered nothing. Every fault is JSON.
+    nothing, and names of hosts that are not ours are answered nothing. Every fault is JSON. Who is
+    answered while sending may go on for a while: hung up on, few would read the answer, and no
+    server in front would hand it on.
     """
 
     def __init__(
@@ -82,21 +87,22 @@ class Guard:
             return
         scope["headers"] = [each for each in scope["headers"] if each[0] not in _UNHEEDED]
         headers = Headers(scope=scope)
-        dressed = _Dressed(send, private=scope["path"].startswith(_PRIVATE))
+        body = _Body(receive, whole=not _posts(scope))
+        dressed = _Dressed(send, body, private=scope["path"].startswith(_PRIVATE))
         refusal = self._refusal(scope, headers)
         if refusal is not None:
             status, detail, more = refusal
-            await JSONResponse({"detail": detail}, status, more)(scope, receive, dressed)
+            await JSONResponse({"detail": detail}, status, more)(scope, body, dressed)
             return
         self._requests += 1
-        upload = _Upload(self, scope, receive, headers) if _posts(scope) else None
+        upload = _Upload(self, scope, body, headers) if _posts(scope) else None
         try:
-            await self._app(scope, upload or receive, dressed)
+            await self._app(scope, upload or body, dressed)
         except HTTPException as error:  # of an upload that nobody behind has answered
             if dressed.begun:
                 raise
             answer = JSONResponse({"detail": error.detail}, error.status_code)
-            await answer(scope, receive, dressed)
+            await answer(scope, body, dressed)
         except ClientDisconnect:  # while it uploaded: nobody is there to be answered
             pass
         finally:
@@ -141,6 +147,25 @@ class Guard:
     def count(self, uploads: int) -> None:
         """So many more are under way."""
         self._uploads += uploads
+
+
+class _Body:
+    """What receives a body, and knows whether all of it has come."""
+
+    def __init__(self, receive: Receive, *, whole: bool) -> None:
+        self._receive, self.whole = receive, whole
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self.whole = self.whole or not message.get("more_body", False)
+        return message
+
+    async def leave(self) -> None:
+        """Takes what still comes of it, and forgets it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEFT):
+                while not self.whole:
+                    await self()
 
 
 class _Upload:
@@ -252,8 +277,8 @@ class _Parts:
 class _Dressed:
     """What sends an answer, with our headers; a fault that is told as text is told as JSON."""
 
-    def __init__(self, send: Send, *, private: bool) -> None:
-        self._send, self._private = send, private
+    def __init__(self, send: Send, body: _Body, *, private: bool) -> None:
+        self._send, self._body, self._private = send, body, private
         self._plain: Message | None = None
         self._text = bytearray()
         self.begun = False
@@ -281,6 +306,11 @@ class _Dressed:
             given["Content-Type"], given["Content-Length"] = "application/json", str(len(body))
             await self._send(self._plain)
             message = {"type": "http.response.body", "body": body}
+        last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if last and not self._body.whole:
+            await self._send({**message, "more_body": True})
+            await self._body.leave()
+            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 
 

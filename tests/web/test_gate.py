@@ -13,7 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
+from physgan.cli.app import Arguments
 from physgan.web.gate import Gate
+from physgan.web.guard import MANY
 from tests.web.serving import app, picture, silent
 
 SECRET = picture(16, 16, seed=3)
@@ -21,7 +23,7 @@ SECRET = picture(16, 16, seed=3)
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with app() as (address, _):
+    with app("--allowed-host", "pictures.example") as (address, _):
         yield address
 
 
@@ -118,6 +120,33 @@ def test_routes_that_the_page_does_not_need(address: str, route: str) -> None:
 )
 def test_pages_that_the_page_does_not_need(address: str, route: str) -> None:
     assert httpx.get(f"{address}{route}", timeout=10).status_code == 404
+
+
+def test_a_server_in_front_as_it_is_documented(address: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "app.md").read_text(encoding="utf-8")
+    front = text.partition("```nginx\n")[2].partition("```")[0]
+    said = dict(re.findall(r"^ *(?:proxy_set_header )?(\S+) ([^;{]+);", front, re.MULTILINE))
+    assert said["proxy_pass"] == f"http://127.0.0.1:{Arguments().port}"
+    assert int(said["client_max_body_size"].strip("m")) == MANY * Arguments().megabytes
+    assert int(said["proxy_read_timeout"].strip("s")) > Arguments().seconds
+    stands_for = {"$http_host": "pictures.example", "$scheme": "https", "$remote_addr": "192.0.2.7"}
+    headers = {name: stands_for[value] for name, value in said.items() if value.startswith("$")}
+    root = httpx.get(f"{address}/config", headers=headers).json()["root"]
+    assert root == "https://pictures.example"
+    headers["Origin"] = root
+    for more, status in (
+        ({}, 200),
+        ({"Host": "other.example"}, 400),
+        ({"Origin": "https://other.example"}, 403),
+    ):
+        answer = httpx.post(
+            f"{address}/api/restore",
+            headers=headers | more,
+            files={"picture": ("a.png", SECRET)},
+            data={"task": "derain"},
+            timeout=60,
+        )
+        assert answer.status_code == status
 
 
 def test_files_are_served_only_out_of_the_uploads(address: str) -> None:

@@ -41,7 +41,7 @@ def main() -> int:
                     expect(page.locator("#told")).to_contain_text("restored.", timeout=120_000)
                     expect(page.locator("#compared img")).to_have_count(2)
                 page.wait_for_timeout(1500)
-                page.screenshot(path=PICTURES / f"app-{name}-{when}.jpg", type="jpeg", quality=80)
+                page.screenshot(path=PICTURES / f"app-{name}-{when}.jpg", type="jpeg", quality=72)
             page.close()
         browser.close()
         process.terminate()

@@ -23,7 +23,7 @@ from physgan.resize import bicubic
 
 _SIZES = tuple(map(Fraction, ("1/4", "5/14", "1/2", "5/7", "1")))
 """of the picture; near half an octave from one to the next"""
-_TURNS = 5
+_TURNS = 3
 """of edges and kernel at each size"""
 _PRICE, _PRICE_OF_NOISE = 1e-3, 3.0
 """Of a pixel with a slope, for values in [0, 1], falling by a tenth with each turn; but at least as
@@ -88,7 +88,8 @@ def turned(
     at_least = (_PRICE_OF_NOISE * (noise * size).square()).clamp_min(price)
     edges = _strong_edges(grey, kernel, at_least)
     ridge = (_RIDGE_OF_NOISE * noise.square()).clamp_min(_RIDGE)
-    return estimated_kernel(edges, grey, side=kernel.shape[-1], ridge=ridge, faint=_FAINT)
+    side = kernel.shape[-1]
+    return estimated_kernel(edges, grey, side=side, ridge=ridge, faint=_FAINT, near=kernel)
 
 
 def noise_of(grey: Tensor) -> Tensor:

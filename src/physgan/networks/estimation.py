@@ -11,12 +11,18 @@ from physgan.networks.ways import repeated, seen_through
 
 RIDGE = 3e-3
 """Of the least squares, as a share of what stands on the diagonal."""
-_STEPS = 20
+_STEPS, _STEPS_FROM_NEAR = 20, 8
 """of conjugate gradients"""
 
 
 def estimated_kernel(
-    x: Tensor, y: Tensor, *, side: int, ridge: float | Tensor = RIDGE, faint: float = 0.05
+    x: Tensor,
+    y: Tensor,
+    *,
+    side: int,
+    ridge: float | Tensor = RIDGE,
+    faint: float = 0.05,
+    near: Tensor | None = None,
 ) -> Tensor:
     """The kernels that best explain `y` as a blurred `x`, one for each picture.
 
@@ -31,6 +37,8 @@ def estimated_kernel(
             N×1×1. The more noise, the more.
         faint: share of the brightest sample of a kernel below which one fades, to nothing at half
             of it.
+        near: N×side×side, kernels that are nearly right, from which less than half of the way is
+            left.
 
     Returns:
         N×side×side, float32, summing to one. Where the picture is too small to tell, or has no
@@ -48,7 +56,7 @@ def estimated_kernel(
     clear, observed, inside = (
         F.pad(u, (0, room[1], 0, room[0])) for u in (clear, observed, inside)
     )
-    kernel = _regressed(clear, observed * inside, inside, ridge, side)
+    kernel = _regressed(clear, observed * inside, inside, ridge, side, near)
     # Without a sudden step, or digits that mean nothing would decide what is faint.
     bright = kernel.amax((1, 2), keepdim=True).clamp_min(1e-6)
     kernel = kernel * (2 * kernel / (faint * bright) - 1).clamp(0, 1)
@@ -58,7 +66,12 @@ def estimated_kernel(
 
 
 def _regressed(
-    clear: Tensor, observed: Tensor, inside: Tensor, ridge: float | Tensor, side: int
+    clear: Tensor,
+    observed: Tensor,
+    inside: Tensor,
+    ridge: float | Tensor,
+    side: int,
+    near: Tensor | None,
 ) -> Tensor:
     """Ridge regression by conjugate gradients, of observed slopes on clear ones.
 
@@ -68,6 +81,7 @@ def _regressed(
         inside: h×w, 1 where they do.
         ridge: see `estimated_kernel`.
         side: of the kernels, odd.
+        near: see `estimated_kernel`.
 
     Returns:
         N×side×side.
@@ -85,14 +99,17 @@ def _regressed(
         """With the clear slopes, both directions together, at the lags of the kernel."""
         return back((spectrum.conj() * spectrum_of(u)).sum(dim=1), size) * support
 
+    def priced(kernel: Tensor, spectrum: Tensor) -> Tensor:
+        """What the normal equations make of a kernel."""
+        explained = back(spectrum * spectrum_of(kernel[:, None]), size) * inside
+        return correlated(explained, spectrum) + ridge * energy * kernel
+
     def nearer(
         kernel: Tensor, rest: Tensor, direction: Tensor, square: Tensor
     ) -> tuple[Tensor, ...]:
         """One step of conjugate gradients."""
         # A loop in a graph takes no complex numbers from without.
-        spectrum = spectrum_of(clear) if looped else known
-        explained = back(spectrum * spectrum_of(direction[:, None]), size) * inside
-        image = correlated(explained, spectrum) + ridge * energy * direction
+        image = priced(direction, spectrum_of(clear) if looped else known)
         step = square / _dot(direction, image).clamp_min(1e-20)
         kernel, rest = kernel + step * direction, rest - step * image
         before, square = square, _dot(rest, rest)
@@ -100,8 +117,13 @@ def _regressed(
         return kernel, rest, direction, square
 
     rest = correlated(observed, known)
-    state = (torch.zeros_like(rest), rest, rest.clone(), _dot(rest, rest))
-    kernel = repeated(nearer, state, _STEPS)[0]
+    kernel = torch.zeros_like(rest)
+    if near is not None:
+        kernel = F.pad(near.to(rest.dtype), (0, size[1] - side, 0, size[0] - side))
+        kernel = kernel.roll((-reach, -reach), (-2, -1))
+        rest = rest - priced(kernel, known)
+    state = (kernel, rest, rest.clone(), _dot(rest, rest))
+    kernel = repeated(nearer, state, _STEPS if near is None else _STEPS_FROM_NEAR)[0]
     return kernel.roll((reach, reach), (-2, -1))[:, :side, :side]
 
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from physgan.errors import WeightsError
 from physgan.export.onnx import export_onnx
 from physgan.networks import BlindDeconvolution, UNet, deconvolution
 from physgan.networks.deconvolution import deconvolved, steepest
-from physgan.networks.estimation import estimated_kernel
+from physgan.networks.estimation import centred, estimated_kernel
 from physgan.physics.blur import blur
 from physgan.physics.shake import ShakeKernels
 from physgan.restore.restorer import Restorer
@@ -65,6 +66,20 @@ def gentle(made: BlindDeconvolution) -> BlindDeconvolution:
     return made
 
 
+def header(**arguments: Any) -> WeightsInfo:
+    return WeightsInfo(
+        architecture="blind_deconvolution",
+        arguments=arguments,
+        channels=3,
+        scale=1,
+        recipe={"name": "small"},
+        commit="none",
+        data="nothing",
+        licence="CC0-1.0",
+        measured={},
+    )
+
+
 # ---------------------------------------------------------------- the kernel
 
 
@@ -92,6 +107,34 @@ def test_where_nothing_can_be_told_the_kernel_changes_nothing(size: int) -> None
     found = estimated_kernel(y, y, side=15)
     assert torch.equal(found.sum(dim=(1, 2)), torch.ones(2))
     assert torch.equal(found[:, 7, 7], torch.ones(2))
+
+
+def test_the_middle_of_a_kernels_light_is_moved_to_the_middle() -> None:
+    draws = Generator().manual_seed(2)
+    kernel = torch.rand(4, 15, 15, generator=draws)
+    kernel[2] = F.pad(torch.ones(1, 1), (3, 11, 12, 2))
+    kernel[3] = F.pad(torch.ones(1, 1), (7, 7, 7, 7))
+    kernel /= kernel.sum(dim=(1, 2), keepdim=True)
+    found, at = centred(kernel), torch.arange(15) - 7.0
+    assert torch.allclose(found.sum(dim=(1, 2)), torch.ones(4))
+    # Whole pixels leave all samples as they were.
+    assert torch.allclose(found[2], kernel[3], atol=1e-5)
+    assert torch.equal(found[3], kernel[3])
+    blob = F.pad(kernel[:2, 4:9, 4:9], (4, 6, 7, 3))
+    blob /= blob.sum(dim=(1, 2), keepdim=True)
+    for dim in (1, 2):
+        assert float((centred(blob).sum(dim=dim) * at).sum(dim=1).abs().max()) < 1e-4
+
+
+def test_what_is_restored_stands_where_it_was_seen() -> None:
+    x = strokes(2, 96)
+    y, _ = shaken(x)
+    beside = x.roll(2, -1)
+    at = torch.arange(15) - 7.0
+    drifted = estimated_kernel(beside, y, side=15).sum(dim=1) @ at
+    assert float(drifted.abs().min()) > 1
+    kernel = network(side=15)._kernel(beside, y)
+    assert float((kernel.sum(dim=1) @ at).abs().max()) < 0.2
 
 
 def test_each_picture_has_its_own() -> None:
@@ -275,20 +318,16 @@ def test_the_steepest_part() -> None:
     assert torch.equal(steepest(y, 200, step=8), y)
 
 
+def test_what_no_graph_can_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"strong edges.*Restore with its weights"):
+        export_onnx(network(edges=True), header(edges=True), tmp_path / "graph.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("half", [False, True])
 def test_its_graph_computes_the_same(tmp_path: Path, half: bool) -> None:
     made = gentle(network(side=15))
-    info = WeightsInfo(
-        architecture="blind_deconvolution",
-        arguments={"widths": [4, 6], "blocks": [1, 1], "side": 15},
-        channels=3,
-        scale=1,
-        recipe={"name": "small"},
-        commit="none",
-        data="nothing",
-        licence="CC0-1.0",
-        measured={},
-    )
+    info = header(widths=[4, 6], blocks=[1, 1], side=15)
     export_onnx(made, info, tmp_path / "graph.onnx", half=half)  # raises unless it agrees
     y, _ = shaken(strokes(2, 136))
     graph = OnnxRestorer(tmp_path / "graph.onnx")

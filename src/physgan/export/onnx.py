@@ -58,10 +58,18 @@ def export_onnx(
 
     Raises:
         UsageError: the packages for it are not installed.
-        WeightsError: torch cannot export the network, or the graph computes something else.
+        WeightsError: torch cannot export the network, its attribute `graphless` says why nothing
+            can, or the graph computes something else.
         OSError: the file cannot be written.
     """
     _require()
+    if reason := getattr(network, "graphless", ""):
+        raise WeightsError(
+            f"network '{type(network).__name__}'",
+            expected="one that a graph can hold",
+            got=reason,
+            remedy="Restore with its weights.",
+        )
     dtype = torch.float16 if half else torch.float32
     graph = _Half(network) if half else network
     with replacing(target) as beside:

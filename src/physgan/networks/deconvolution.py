@@ -21,7 +21,7 @@ from physgan.networks.base import RestorationNetwork
 from physgan.networks.checks import check_arguments, check_images
 from physgan.networks.convolution import Conv2d
 from physgan.networks.edges import noise_of, strong_edges_kernel, turned
-from physgan.networks.estimation import estimated_kernel, slopes
+from physgan.networks.estimation import centred, estimated_kernel, slopes
 from physgan.networks.spectra import back, spectrum_of
 from physgan.networks.unet import UNet
 from physgan.networks.ways import seen_through
@@ -67,6 +67,7 @@ class BlindDeconvolution(RestorationNetwork):
         check_arguments(side=side, at_least=3)
         super().__init__()
         self.guided = self.edges = edges
+        self.graphless = "kernels by strong edges, which are more than a graph can hold" * edges
         self.side = side + 1 - side % 2
         self.first = UNet(channels=channels, widths=widths, blocks=blocks, unshuffle=unshuffle)
         seen = (2 + len(_REGULARISATION)) * channels * unshuffle**2
@@ -150,7 +151,7 @@ class BlindDeconvolution(RestorationNetwork):
 
     def _kernel(self, look: Tensor, y: Tensor) -> Tensor:
         with _plainly(y.device):
-            return estimated_kernel(look.detach(), y.detach(), side=self.side)
+            return centred(estimated_kernel(look.detach(), y.detach(), side=self.side))
 
     def _second(self, y: Tensor, look: Tensor, kernel: Tensor) -> Tensor:
         with _plainly(y.device):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from physgan.networks.estimation import estimated_kernel
+from physgan.networks.estimation import centred, estimated_kernel
 from physgan.networks.spectra import back, spectrum_of
 from physgan.networks.ways import repeated
 from physgan.resize import bicubic
@@ -67,7 +67,7 @@ def strong_edges_kernel(y: Tensor, *, side: int) -> Tensor:
         for turn in range(_TURNS):
             kernel = turned(small, kernel, noise, size=float(size), price=_PRICE * 0.9**turn)
         before = size
-    return _centred(kernel)
+    return centred(kernel)
 
 
 def turned(
@@ -157,14 +157,3 @@ def _resized(kernel: Tensor, side: int, *, ratio: Fraction) -> Tensor:
     kernel = F.interpolate(kernel[:, None], size=(size, size), mode="bicubic")[:, 0].clamp_min(0)
     kernel = F.pad(kernel, ((side - size) // 2,) * 4)
     return kernel / kernel.sum(dim=(1, 2), keepdim=True)
-
-
-def _centred(kernel: Tensor) -> Tensor:
-    """Moved by whole pixels, such that the middle of its light lies within half of one."""
-    side = kernel.shape[-1]
-    at = torch.arange(side, device=kernel.device)
-    for dim in (1, 2):
-        middle = (kernel.sum(dim=3 - dim) * (at - side // 2)).sum(dim=1).round().long()
-        source = ((at + middle[:, None]) % side).unsqueeze(3 - dim).expand_as(kernel)
-        kernel = kernel.gather(dim, source)
-    return kernel

@@ -65,6 +65,36 @@ def estimated_kernel(
     return torch.where(total > 1e-3, kernel / total.clamp_min(1e-3), nothing)
 
 
+def centred(kernel: Tensor) -> Tensor:
+    """Moved, between pixels too, such that the middle of its light lies in the middle.
+
+    Where a kernel lies cannot be told from a picture of which nothing else is known, and all that
+    are drawn lie so: what is restored with it then stands where it was seen.
+
+    Args:
+        kernel: N×k×k, k odd, summing to one.
+
+    Returns:
+        The same, without what would leave it.
+    """
+    side = kernel.shape[-1]
+    at = torch.arange(side, device=kernel.device)
+    for dim in (1, 2):
+        middle = (kernel.sum(dim=3 - dim) * (at - side // 2)).sum(dim=1, keepdim=True)
+        whole = middle.floor()
+        moved = [_from(kernel, at + whole.long() + step, dim) for step in (0, 1)]
+        kernel = torch.lerp(moved[0], moved[1], (middle - whole)[..., None])
+    return kernel / kernel.sum(dim=(1, 2), keepdim=True)
+
+
+def _from(kernel: Tensor, places: Tensor, dim: int) -> Tensor:
+    """The rows or columns at N×k places, nothing at those that are none."""
+    last = kernel.shape[-1] - 1
+    there = ((places >= 0) & (places <= last)).unsqueeze(3 - dim)
+    at = places.clamp(0, last).unsqueeze(3 - dim).expand_as(kernel)
+    return kernel.gather(dim, at) * there
+
+
 def _regressed(
     clear: Tensor,
     observed: Tensor,

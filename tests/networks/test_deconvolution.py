@@ -57,12 +57,12 @@ def network(**changes: Any) -> BlindDeconvolution:
     return made
 
 
-def gentle(made: BlindDeconvolution) -> BlindDeconvolution:
+def gentle(made: BlindDeconvolution, share: float = 0.02) -> BlindDeconvolution:
     """With looks that have something to do with the picture, so that a kernel explains it."""
     with torch.no_grad():
         for head in (made.head, made.trust, made.first.head):
             for parameter in head.parameters():
-                parameter.mul_(0.02)
+                parameter.mul_(share)
     return made
 
 
@@ -326,7 +326,7 @@ def test_what_no_graph_can_hold_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("half", [False, True])
 def test_its_graph_computes_the_same(tmp_path: Path, half: bool) -> None:
-    made = gentle(network(side=15))
+    made = gentle(network(side=15), 0.004)  # or kernels turn on the last digit
     info = header(widths=[4, 6], blocks=[1, 1], side=15)
     export_onnx(made, info, tmp_path / "graph.onnx", half=half)  # raises unless it agrees
     y, _ = shaken(strokes(2, 136))

@@ -124,7 +124,8 @@ def test_numbers_of_float64_are_not_rounded(
         assert torch.equal(restorer(y), fn(y).clamp(0, 1))
 
 
-@pytest.mark.parametrize("name", sorted(SHIPPED))
+# The kernel that deblur-text has of its own first look asks for more digits: that is in fp32.
+@pytest.mark.parametrize("name", sorted(SHIPPED.keys() - {"deblur-text"}))
 def test_shipped_weights_would_do_in_bf16(name: str) -> None:
     restorer = Restorer.from_pretrained(name, device="cpu")
     assert bf16_serves(restorer.fn.fn, picture(128))

@@ -98,10 +98,28 @@ def test_addresses_are_not_fetched(address: str, path: str) -> None:
     assert join(address, named(path, url=path)).status_code == 403
 
 
+def test_nothing_is_restored_past_the_queue(address: str) -> None:
+    sent = httpx.post(f"{address}/gradio_api/upload", files={"files": ("a.png", SECRET)})
+    body = {"data": [[named(sent.json()[0])], "derain", 1], "fn_index": restoring(address)}
+    answer = httpx.post(f"{address}/gradio_api/run/predict", json=body)
+    assert answer.status_code == 404
+
+
+def test_what_is_answered_at_once_names_uploads_alone(address: str, tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(SECRET)
+    asked = httpx.get(f"{address}/config").json()["dependencies"]
+    at_once = [d["id"] for d in asked if not d["queue"] and d["backend_fn"]]
+    assert at_once
+    for number in at_once:
+        body = {"data": [[named(str(tmp_path / "secret.png"))]], "fn_index": number}
+        answer = httpx.post(f"{address}/gradio_api/run/predict", json={**body, "session_hash": "s"})
+        assert answer.status_code == 403
+
+
 @pytest.mark.parametrize(
     "route",
     [
-        *("/gradio_api/call/restore", "/gradio_api/run/restore", "/gradio_api/run/predict"),
+        *("/gradio_api/call/restore", "/gradio_api/run/restore", "/gradio_api/run/predict/x"),
         *("/gradio_api/api/predict", "/gradio_api/component_server", "/gradio_api/vibe-edit/"),
         *("/gradio_api/process_recording", "/gradio_api/queue/joined", "/login", "/"),
     ],

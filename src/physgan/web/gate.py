@@ -29,7 +29,12 @@ _ASKED_BELOW = (
 )
 """What a browser that shows the page asks for."""
 _UPLOAD = "/gradio_api/upload"
-_TOLD = ("/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset")
+_TOLD = (
+    "/gradio_api/queue/join",
+    "/gradio_api/run/predict",
+    "/gradio_api/cancel",
+    "/gradio_api/reset",
+)
 """What it tells, as JSON."""
 _LONGEST = 1_000_000
 """bytes of what it tells at once"""

@@ -239,6 +239,9 @@ class _Visits:
 def _page(desk: Desk, visits: _Visits) -> gradio.Blocks:
     examples = [path for path in sorted(EXAMPLES.iterdir()) if path.stem in desk.tasks]
     quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    # Asked and answered in one request. What is queued is answered on a stream that all of a page
+    # share, and what is asked just when another's answer closes it never hears.
+    at_once: dict[str, Any] = {"queue": False, **quietly}
 
     page: gradio.Blocks = gradio.Blocks(
         title="physgan", analytics_enabled=False, delete_cache=(600, KEPT)
@@ -371,16 +374,16 @@ def _page(desk: Desk, visits: _Visits) -> gradio.Blocks:
         seen: dict[str, Any] = {"fn": None, "js": _SEEN, **quietly}
         go.click(**seen)
         go.click(**begin).then(**seen)
-        cancel.click(visits.stop, None, [told, cancel], **quietly)
-        files.change(visits.uploaded, files, None, **quietly)
-        task.change(lambda name: _about(name, desk.tasks.get(name)), task, about, **quietly)
-        chosen.input(show, [chosen, side], [compared, one], **quietly)
-        side.change(show, [chosen, side], [compared, one], **quietly)
+        cancel.click(visits.stop, None, [told, cancel], **at_once)
+        files.change(visits.uploaded, files, None, **at_once)
+        task.change(lambda name: _about(name, desk.tasks.get(name)), task, about, **at_once)
+        chosen.input(show, [chosen, side], [compared, one], **at_once)
+        side.change(show, [chosen, side], [compared, one], **at_once)
         page.load(None, js=_TEXTS, **quietly)
         if examples:
-            gallery.select(example, None, [files, task], **quietly).then(**begin).then(**seen)
+            gallery.select(example, None, [files, task], **at_once).then(**begin).then(**seen)
         page.unload(visits.left)
-    page.queue(max_size=None)
+    page.queue(max_size=None, api_open=False)  # what is queued is asked for by no other way
     # What is mounted is never launched, and what is not launched lets requests name any file.
     page.has_launched = True
     return page

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,3 +173,16 @@ def test_statistics_of_its_own_keep_a_picture_whole(monkeypatch: pytest.MonkeyPa
 def test_results_lie_as_pictures_do() -> None:
     fn = channels_last(ResNetGenerator(width=2, blocks=0).eval())
     assert restore_images(fn, picture(30, 28)).is_contiguous()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's own")
+def test_what_nobody_uses_is_given_back() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    # Each second one goes, and what is between keeps the heap from shrinking by itself.
+    pieces = [torch.ones(20_000) for _ in range(2_000)]
+    del pieces[::2]
+    before = resident()
+    memory.given_back()
+    assert before - resident() > 40e6

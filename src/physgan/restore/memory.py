@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import os
+import sys
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -84,6 +86,17 @@ def free_bytes(device: torch.device) -> int:
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept
     return min(_available(), _left_to_the_group())
+
+
+def given_back() -> None:
+    """Gives the system back what allocators keep of memory that nobody uses any more.
+
+    Tiles of many sizes, one after the other, leave gaps that glibc holds on to: 0.4 GB of them by
+    the end of 12 megapixels. Elsewhere nothing happens.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def ran_out(error: BaseException) -> bool:

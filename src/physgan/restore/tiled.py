@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from physgan.errors import ShapeError
+from physgan.restore.memory import given_back
 from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.statistics import gather
 from physgan.restore.tiles import Sides, cut
@@ -64,6 +65,7 @@ def restore_tiled(
     for number, part in enumerate(tiles, start=1):
         window = part.window(whole)
         part.place(result, fn.scale).copy_(part.inner(known.restore(fn, window), window))
+        given_back()
         told(number / len(tiles))
     return result[:, :, : fn.scale * height, : fn.scale * width].clamp_(0, 1)
 
@@ -72,7 +74,8 @@ PIXELS = 3 << 19
 """Pixels of a tile, margin included, where memory does not ask for less.
 
 A million and a half of them keep the features of the default network below 1.2 GB; a third of the
-work goes into margins. Smaller tiles waste more: two thirds at half a million.
+work goes into its margins, two thirds into those of a network that deconvolves. Smaller tiles waste
+more: two thirds and three quarters at half a million.
 """
 
 

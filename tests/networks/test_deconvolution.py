@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from physgan.errors import WeightsError
 from physgan.export.onnx import export_onnx
 from physgan.networks import BlindDeconvolution, UNet, deconvolution
 from physgan.networks.deconvolution import deconvolved, steepest
 from physgan.networks.estimation import centred, estimated_kernel
 from physgan.physics.blur import blur
 from physgan.physics.shake import ShakeKernels
+from physgan.restore.page import restore_images
 from physgan.restore.restorer import Restorer
 from physgan.restore.tiled import restore_tiled
 from physgan.restore.whole import restore_whole
 from physgan.types import Conditional, RestoreFn
 from physgan.weights.file import WeightsInfo
-from physgan.weights.onnx import OnnxRestorer
+from physgan.weights.onnx import OnnxRestorer, open_graph
 
 TINY: dict[str, Any] = {"widths": (4, 6), "blocks": (1, 1), "side": 9}
 
@@ -318,10 +318,17 @@ def test_the_steepest_part() -> None:
     assert torch.equal(steepest(y, 200, step=8), y)
 
 
-def test_what_no_graph_can_hold_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"strong edges.*Restore with its weights"):
-        export_onnx(network(edges=True), header(edges=True), tmp_path / "graph.onnx")
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("half", [False, True])
+def test_graphs_are_given_kernels_by_edges(tmp_path: Path, half: bool) -> None:
+    made = gentle(network(edges=True), 0.004)
+    info = header(widths=[4, 6], blocks=[1, 1], edges=True)
+    export_onnx(made, info, tmp_path / "graph.onnx", half=half)  # raises unless it agrees
+    y = shaken(strokes(1, 200))[0]
+    whole = restore_whole(made, y)
+    for tile in (None, 64):
+        restored = restore_images(open_graph(tmp_path / "graph.onnx"), y, tile=tile)
+        assert float((restored - whole).abs().max()) < (1e-2 if half else 1e-4)
+    assert float((whole - y).abs().mean()) > 1e-3
 
 
 @pytest.mark.parametrize("half", [False, True])

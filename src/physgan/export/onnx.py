@@ -1,8 +1,10 @@
 """ONNX: a network as a graph of any batch and size, kept only if it computes what the network does.
 
 The graph takes `y`, N×C×h×w in [0, 1] and float32, h and w multiples of `multiple_of`, and gives
-`x_hat`, N×C×(scale·h)×(scale·w). Its metadata hold the header of the weights and what `RestoreFn`
-asks for, so that `physgan restore --weights FILE.onnx` needs nothing else.
+`x_hat`, N×C×(scale·h)×(scale·w). Where kernels are had by strong edges, in which nothing is
+learnt, they are had outside of it: beside `y` it takes `kernel`, N×side×side and float32, each
+summing to one. Its metadata hold the header of the weights and what `RestoreFn` asks for, so that
+`physgan restore --weights FILE.onnx` needs nothing else.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ from torch import Generator, Tensor, nn
 
 from physgan.errors import UsageError, WeightsError, install
 from physgan.files import replacing
-from physgan.networks import RestorationNetwork
+from physgan.networks import BlindDeconvolution, RestorationNetwork
+from physgan.types import RestoreFn
 from physgan.weights.file import WeightsInfo, header_of
-from physgan.weights.onnx import RESTORER, OnnxRestorer, describe
+from physgan.weights.onnx import KERNEL, RESTORER, describe, open_graph
 
 GREATEST = {torch.float32: 1e-3, torch.float16: 1 / 255}
 """by how much a value of the graph may differ from the network's, by the type it computes in"""
@@ -58,26 +61,19 @@ def export_onnx(
 
     Raises:
         UsageError: the packages for it are not installed.
-        WeightsError: torch cannot export the network, its attribute `graphless` says why nothing
-            can, or the graph computes something else.
+        WeightsError: torch cannot export the network, or the graph computes something else.
         OSError: the file cannot be written.
     """
     _require()
-    if reason := getattr(network, "graphless", ""):
-        raise WeightsError(
-            f"network '{type(network).__name__}'",
-            expected="one that a graph can hold",
-            got=reason,
-            remedy="Restore with its weights.",
-        )
     dtype = torch.float16 if half else torch.float32
-    graph = _Half(network) if half else network
+    side = kernel_side(network)
+    graph = _Computing(network, half=half)
     with replacing(target) as beside:
-        program = _exported(graph, network, half=half)
+        program = _exported(graph, network, side)
         program.model.metadata_props.update(header_of(info))
-        program.model.metadata_props[RESTORER] = json.dumps(describe(network))
+        program.model.metadata_props[RESTORER] = json.dumps({**describe(network), KERNEL: side})
         program.save(str(beside), external_data=False)
-        found = compare(network, OnnxRestorer(beside))
+        found = compare(network, open_graph(beside))
         worst = max(found, key=lambda agreement: agreement.difference)
         # Not `>`, which would let NaN pass.
         if not worst.difference <= GREATEST[dtype]:
@@ -90,7 +86,7 @@ def export_onnx(
     return found
 
 
-def compare(network: RestorationNetwork, graph: OnnxRestorer) -> list[Agreement]:
+def compare(network: RestorationNetwork, graph: RestoreFn) -> list[Agreement]:
     """How far a graph is from its network, on noise over slopes of three sizes."""
     generator, found = Generator().manual_seed(0), []
     for n, h, w in _SHAPES:
@@ -103,34 +99,44 @@ def compare(network: RestorationNetwork, graph: OnnxRestorer) -> list[Agreement]
     return found
 
 
-class _Half(nn.Module):
-    """A network in half precision behind float32."""
+def kernel_side(network: RestorationNetwork) -> int | None:
+    """Side of the kernels that a network's graph is given; None: it finds all that it needs."""
+    return network.side if isinstance(network, BlindDeconvolution) and network.edges else None
 
-    def __init__(self, network: nn.Module) -> None:
+
+class _Computing(nn.Module):
+    """A network, in half precision behind float32 if that is asked for."""
+
+    def __init__(self, network: nn.Module, *, half: bool) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network).half()
+        self.network: Any = copy.deepcopy(network).half() if half else network
+        self.half_precision = half
 
-    def forward(self, y: Tensor) -> Tensor:
-        x_hat: Tensor = self.network(y.half()).float()
-        return x_hat
+    def forward(self, y: Tensor, kernel: Tensor | None = None) -> Tensor:
+        y, network = y.half() if self.half_precision else y, self.network
+        x_hat: Tensor = network(y) if kernel is None else network.restored(y, kernel)
+        return x_hat.float()
 
 
-def _exported(graph: nn.Module, network: RestorationNetwork, *, half: bool) -> Any:
+def _exported(graph: nn.Module, network: RestorationNetwork, side: int | None) -> Any:
     multiple = network.multiple_of
-    y = torch.rand(2, network.channels, 4 * multiple, 6 * multiple)
+    given = [torch.rand(2, network.channels, 4 * multiple, 6 * multiple)]
     n, h, w = (torch.export.Dim(name) for name in ("n", "h", "w"))
-    shapes = {0: n, 2: multiple * h, 3: multiple * w}
+    shapes: list[dict[int, Any]] = [{0: n, 2: multiple * h, 3: multiple * w}]
+    if side is not None:
+        given.append(torch.full((2, side, side), 1 / side**2))
+        shapes.append({0: n})
     try:
         with _quietly():
             program = torch.onnx.export(
                 graph,
-                (y,),
+                tuple(given),
                 dynamo=True,
                 # What the exporter writes; its conversion to later ones passes over the bodies
                 # of loops (torch 2.13).
                 opset_version=18,
-                dynamic_shapes=(shapes,),
-                input_names=["y"],
+                dynamic_shapes=tuple(shapes),
+                input_names=["y", "kernel"][: len(given)],
                 output_names=["x_hat"],
                 verbose=False,
             )

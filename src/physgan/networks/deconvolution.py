@@ -67,7 +67,6 @@ class BlindDeconvolution(RestorationNetwork):
         check_arguments(side=side, at_least=3)
         super().__init__()
         self.guided = self.edges = edges
-        self.graphless = "kernels by strong edges, which are more than a graph can hold" * edges
         self.side = side + 1 - side % 2
         self.first = UNet(channels=channels, widths=widths, blocks=blocks, unshuffle=unshuffle)
         seen = (2 + len(_REGULARISATION)) * channels * unshuffle**2
@@ -110,6 +109,8 @@ class BlindDeconvolution(RestorationNetwork):
             ShapeError: as `forward`.
         """
         self._check(y)
+        if self.edges:
+            return kernel_by_edges(y, side=self.side)
         window = steepest(y, WINDOW, step=WINDOW // 8)
         with torch.no_grad():
             return self._explaining(self.first.look(window), window)
@@ -138,9 +139,9 @@ class BlindDeconvolution(RestorationNetwork):
         return kernel
 
     def _of_edges(self, look: Tensor, y: Tensor, clear: Tensor | None) -> Tensor:
+        if clear is None:
+            return kernel_by_edges(y, side=self.side)
         with _plainly(y.device):
-            if clear is None:
-                return strong_edges_kernel(y.detach(), side=self.side)
             # From a kernel by the first look alone to one by all that there is, picture by
             # picture; then to what edges make of it.
             share = (torch.arange(len(y), device=y.device) + 0.5) / len(y)
@@ -183,6 +184,20 @@ class _Conditioned(RestorationNetwork):
 
     def forward(self, y: Tensor) -> Tensor:
         return self.network.restored(y, self.kernel.expand(y.shape[0], -1, -1))
+
+
+def kernel_by_edges(y: Tensor, *, side: int) -> Tensor:
+    """The kernel that blurred `y`, by the strong edges of the part of it with the steepest slopes.
+
+    Args:
+        y: N×C×h×w in [0, 1], both sides of at least 4 px.
+        side: of the kernel, odd.
+
+    Returns:
+        N×side×side, float32, summing to one.
+    """
+    with _plainly(y.device):
+        return strong_edges_kernel(steepest(y.detach(), WINDOW, step=WINDOW // 8), side=side)
 
 
 def steepest(y: Tensor, side: int, *, step: int) -> Tensor:

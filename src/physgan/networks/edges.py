@@ -18,7 +18,6 @@ from torch.nn import functional as F
 
 from physgan.networks.estimation import centred, estimated_kernel
 from physgan.networks.spectra import back, spectrum_of
-from physgan.networks.ways import repeated
 from physgan.resize import bicubic
 
 _SIZES = tuple(map(Fraction, ("1/4", "5/14", "1/2", "5/7", "1")))
@@ -126,18 +125,14 @@ def _strong_edges(grey: Tensor, kernel: Tensor, price: Tensor) -> Tensor:
     gain = spectrum_of(gain.roll((-(reach // 2), -(reach // 2)), (-2, -1)))
     slope = (wave[0][:, None] + wave[1])[:, : gain.shape[-1]]
     power = gain.real.square() + gain.imag.square()
-    # As real numbers, since loops in graphs take no others from without.
-    observed = torch.view_as_real(gain.conj() * spectrum_of(u))
-
-    def fewer(u: Tensor, penalty: Tensor) -> tuple[Tensor, ...]:
+    observed, penalty = gain.conj() * spectrum_of(u), 2 * price
+    for _ in range(_STEPS):
         down, right = u.roll(-1, 1) - u, u.roll(-1, 2) - u
         counts = down.square() + right.square() >= price / penalty
         down, right = down * counts, right * counts
         falls = down.roll(1, 1) - down + right.roll(1, 2) - right
-        wanted = torch.view_as_complex(observed) + penalty * spectrum_of(falls)
-        return back(wanted / (power + penalty * slope), size), penalty * _GROWTH
-
-    u = repeated(fewer, (u, 2 * price), _STEPS)[0]
+        u = back((observed + penalty * spectrum_of(falls)) / (power + penalty * slope), size)
+        penalty = penalty * _GROWTH
     return u[:, None, reach:-reach, reach:-reach]
 
 

@@ -54,9 +54,9 @@ class Restorer:
         """
         path = find_weights(source)
         if path.suffix.lower() == ".onnx":
-            from physgan.weights.onnx import OnnxRestorer
+            from physgan.weights.onnx import open_graph
 
-            graph = OnnxRestorer(path, device=device)
+            graph = open_graph(path, device=device)
             return cls(graph, graph.info)  # it takes and gives tensors of the CPU
         target = _device(device)
         network, info = load_weights(path, device=target)

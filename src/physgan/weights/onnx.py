@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from physgan.errors import ShapeError, UsageError, WeightsError, install
+from physgan.networks.deconvolution import kernel_by_edges
 from physgan.types import RestoreFn
 from physgan.weights.file import WeightsInfo, info_of
 
 RESTORER = "restorer"
 """name of what `describe` tells, in the metadata of a graph"""
+KERNEL = "kernel"
+"""name, beside that, of the side of the kernels that the graph is given, or of none"""
 _TOLD: Mapping[str, tuple[type, ...]] = {
     "channels": (int,),
     "scale": (int,),
@@ -28,6 +31,14 @@ _TOLD: Mapping[str, tuple[type, ...]] = {
 def describe(fn: RestoreFn) -> dict[str, Any]:
     """What a graph's metadata tell of the restorer, for `OnnxRestorer`."""
     return {name: getattr(fn, name) for name in _TOLD}
+
+
+def open_graph(
+    path: Path, *, device: str | torch.device = "cpu"
+) -> OnnxRestorer | OnnxDeconvolution:
+    """The graph in a file, whatever it is given beside pictures; see `OnnxRestorer`."""
+    graph = OnnxRestorer(path, device=device)
+    return graph if graph.kernel_side is None else OnnxDeconvolution(graph)
 
 
 class OnnxRestorer:
@@ -84,11 +95,17 @@ class OnnxRestorer:
         self.multiple_of: int = told["multiple_of"]
         self.receptive_field: int | None = told["receptive_field"]
         self.global_statistics: bool = told["global_statistics"]
+        self.kernel_side: int | None = told.get(KERNEL)
+        """side of the kernels that the graph is to be given; None: it is given none"""
         self.info: WeightsInfo = info_of(metadata, where=f"the metadata of {path}")
         """the header of the weights that it was exported from"""
 
-    def __call__(self, y: Tensor) -> Tensor:
+    def __call__(self, y: Tensor, kernel: Tensor | None = None) -> Tensor:
         """Restores `y`, N×C×h×w in [0, 1], on its device and of its type.
+
+        Args:
+            y: what was observed.
+            kernel: what blurred it, N×side×side, where the graph is given one.
 
         Raises:
             ShapeError: wrong rank, channels or sides.
@@ -105,15 +122,47 @@ class OnnxRestorer:
                 expected=f"N×{self.channels}×h×w, h and w multiples of {self.multiple_of}",
                 got="×".join(map(str, y.shape)),
             )
-        given = {"y": y.detach().float().cpu().contiguous().numpy()}
+        given = {"y": y} if kernel is None else {"y": y, "kernel": kernel}
+        arrays = {k: v.detach().float().cpu().contiguous().numpy() for k, v in given.items()}
         try:
-            (x_hat,) = self._session.run(None, given)
+            (x_hat,) = self._session.run(None, arrays)
         except Exception as error:  # of no common kind, as above
             text = str(error).strip().splitlines()[0]
             if "alloc" in text.lower() or "out of memory" in text.lower():
                 raise MemoryError(text) from error
             raise WeightsError("an ONNX graph", expected="to run", got=text) from error
         return torch.from_numpy(x_hat).to(y)
+
+
+class OnnxDeconvolution:
+    """A graph and the kernels it is given: by strong edges, in which nothing is learnt.
+
+    The one kernel of a large picture is found first, and then it is restored in tiles.
+
+    Args:
+        graph: one that is given kernels.
+        kernel: of everything that is restored, 1×side×side; None: each picture's own.
+    """
+
+    def __init__(self, graph: OnnxRestorer, kernel: Tensor | None = None) -> None:
+        self._graph, self._kernel = graph, kernel
+        self.channels, self.scale, self.multiple_of = graph.channels, graph.scale, graph.multiple_of
+        self.receptive_field = graph.receptive_field
+        self.global_statistics = kernel is None
+        self.info = graph.info
+
+    def __call__(self, y: Tensor) -> Tensor:
+        """As `OnnxRestorer`."""
+        kernel = self._of(y) if self._kernel is None else self._kernel
+        return self._graph(y, kernel.expand(y.shape[0], -1, -1))
+
+    def conditioned(self, y: Tensor) -> RestoreFn:
+        """The restorer of `y` and its parts."""
+        return OnnxDeconvolution(self._graph, self._of(y))
+
+    def _of(self, y: Tensor) -> Tensor:
+        assert self._graph.kernel_side is not None
+        return kernel_by_edges(y, side=self._graph.kernel_side)
 
 
 def _restorer(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:

@@ -566,6 +566,21 @@ def test_pictures_stand_upright(tmp_path: Path, suffix: str, orientation: int) -
     assert np.abs(got - wanted).mean() < (2 if lossy else 0.01)
 
 
+@pytest.mark.parametrize("orientation", [2, 3, 6, 8])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_large_pictures_stand_upright(tmp_path: Path, suffix: str, orientation: int) -> None:
+    """Of more rows than libvips keeps while it reads from top to bottom."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(smooth(900, 1200)).save(path, exif=exif)
+    with Image.open(path) as opened:
+        wanted = np.asarray(ImageOps.exif_transpose(opened)).astype(int)
+    colour = read_picture(path).pages[0].colour.permute(1, 2, 0).numpy() * 255
+    assert np.abs(colour - wanted).mean() < (1 if suffix == ".jpg" else 0.01)
+    assert np.abs(read_8bit(path).permute(1, 2, 0).numpy() - wanted).mean() < 1
+
+
 @pytest.mark.parametrize("dpi", [(300, 300), (72, 72), (600, 150), (96, 96)])
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
 def test_resolution(tmp_path: Path, suffix: str, dpi: tuple[int, int]) -> None:
@@ -737,6 +752,33 @@ def test_png_text_behind_the_pixels(tmp_path: Path) -> None:
     with Image.open(there_and_back(tmp_path / "a.png")) as opened:
         opened.load()
         assert opened.text == {"Comment": "late"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("extra", [b"behind", b"damaged", b"short"])
+def test_png_chunks_that_are_none_are_left(tmp_path: Path, extra: bytes) -> None:
+    whole = png(noise((H, W, 3)))
+    text = chunk(b"tEXt", b"Comment\0hello")
+    content = {
+        b"behind": whole + b"\xff\xff\xff\xf0tEXtComment\0hi",
+        b"damaged": whole[:33] + text[:-1] + bytes([text[-1] ^ 1]) + whole[33:],
+        b"short": whole[:-12] + text[:-6],
+    }[extra]
+    (tmp_path / "a.png").write_bytes(content)
+    try:
+        picture = read_picture(tmp_path / "a.png")
+    except ImageError:
+        return
+    assert picture.form.chunks == b""
+    write_picture(tmp_path / "b.png", picture)
+    with Image.open(tmp_path / "b.png") as opened:
+        opened.load()
+
+
+def test_frames_within_frames_are_not_followed_for_ever(tmp_path: Path) -> None:
+    count = 3000
+    within = [b"ANMF" + struct.pack("<L", 24 * (count - k)) + bytes(16) for k in range(count)]
+    (tmp_path / "a.webp").write_bytes(webp_bytes(noise((H, W, 3))) + b"".join(within))
+    assert read_picture(tmp_path / "a.webp").pages[0].colour.shape == (3, H, W)
 
 
 def test_tiff_description(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ dropped: it shows the old picture.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ from physgan.images.vips import (
     require_vips,
     unfit,
     unread,
+    upright,
 )
 
 if TYPE_CHECKING:
@@ -243,6 +245,13 @@ def open_pages(vips: Any, path: Path) -> tuple[str, list[Any]]:
     if loader == "uhdrload":  # a JPEG file with a gain map: the picture that all programs show
         source = vips.Source.new_from_file(str(path))
         first = vips.Image.jpegload_source(source, access="sequential", fail_on="error")
+    if kind == "tiff" and _ycbcr_tiff(path):
+        raise unfit(
+            path,
+            expected="grey, RGB, CMYK or Lab in a TIFF file",
+            got="YCbCr that is not compressed as JPEG, which libvips takes for RGB",
+            remedy="Convert it to RGB first.",
+        )
     count = _pages_of(first)
     if count == 1:
         images = [first]
@@ -252,17 +261,17 @@ def open_pages(vips: Any, path: Path) -> tuple[str, list[Any]]:
         images = [roll.crop(0, height * page, roll.width, height) for page in range(count)]
     else:  # each with an orientation of its own
         images = [open_vips(vips, path, page=page) for page in range(count)]
-    upright = [image.autorot() for image in images]
-    like = {(i.width, i.height, i.bands, i.format, i.interpretation) for i in upright}
+    turned = [upright(image) for image in images]
+    like = {(i.width, i.height, i.bands, i.format, i.interpretation) for i in turned}
     if len(like) > 1:
-        sizes = sorted({f"{image.width}×{image.height}" for image in upright})
+        sizes = sorted({f"{image.width}×{image.height}" for image in turned})
         raise unfit(
             path,
             expected="pages of one size and one kind",
             got=f"{count} pages of {' and '.join(sizes) if len(sizes) > 1 else 'several kinds'}",
             remedy="Split it into one file for each page.",
         )
-    return kind, upright
+    return kind, turned
 
 
 def _kind_of(path: Path, first: Any) -> tuple[str, str]:
@@ -500,7 +509,8 @@ def _png_chunks(path: Path) -> bytes:
     kept = []
     with path.open("rb") as file:
         file.seek(8)  # the signature
-        while len(start := file.read(8)) == 8:
+        name = b""
+        while name != b"IEND" and len(start := file.read(8)) == 8:
             length, name = struct.unpack(">L4s", start)
             if name == b"acTL":
                 raise unfit(
@@ -511,6 +521,9 @@ def _png_chunks(path: Path) -> bytes:
                 )
             if name in _PNG_CHUNKS:
                 content = file.read(length + 4)  # with its checksum
+                own = len(content) == length + 4 and zlib.crc32(name + content[:-4])
+                if own != int.from_bytes(content[-4:], "big"):  # cut short or damaged
+                    continue
                 if not content.startswith(_PNG_NOT_KEPT):
                     kept.append(start + content)
             else:
@@ -521,19 +534,55 @@ def _png_chunks(path: Path) -> bytes:
 def _lossless_webp(path: Path) -> bool:
     """Whether a WebP file holds its pixels exactly; of frames, whether all do."""
     with path.open("rb") as file:
-        names = list(_riff_names(file, 12, path.stat().st_size))
+        names = list(_riff_names(file))
     return b"VP8L" in names and b"VP8 " not in names
 
 
-def _riff_names(file: Any, start: int, end: int) -> Iterator[bytes]:
+def _riff_names(file: Any) -> Iterator[bytes]:
     """The names of a RIFF file's chunks, those within frames of an animation included."""
+    end = 8 + int.from_bytes(file.read(8)[4:], "little")
+    start = 12
     while start + 8 <= end:
         file.seek(start)
-        name, length = struct.unpack("<4sL", file.read(8))
+        if len(head := file.read(8)) < 8:
+            return
+        name, length = struct.unpack("<4sL", head)
         yield name
-        if name == b"ANMF":
-            yield from _riff_names(file, start + 8 + 16, min(end, start + 8 + length))
-        start += 8 + length + length % 2
+        # Of a frame, the chunks in it come next, behind sixteen bytes of its own.
+        start += 8 + (16 if name == b"ANMF" else length + length % 2)
+
+
+def _ycbcr_tiff(path: Path) -> bool:
+    """Whether a page of a TIFF file is YCbCr, and not by way of JPEG."""
+    compression, photometric = 259, 262
+    with path.open("rb") as file:
+        head = file.read(16)
+        order = "<" if head[:2] == b"II" else ">"
+        if head[2:4] in (b"+\0", b"\0+"):  # BigTIFF
+            counted, placed, entry, first = "Q", "Q", 20, head[8:16]
+        else:
+            counted, placed, entry, first = "H", "L", 12, head[4:8]
+        seen = set[int]()
+        try:
+            (place,) = struct.unpack(order + placed, first)
+            while place and place not in seen:
+                seen.add(place)
+                file.seek(place)
+                (count,) = struct.unpack(
+                    order + counted, file.read(struct.calcsize(order + counted))
+                )
+                content = file.read(min(count, 1 << 16) * entry)
+                tags: dict[int, int] = {}
+                for at in range(0, len(content), entry):
+                    value = at + entry - struct.calcsize(order + placed)
+                    (tag,) = struct.unpack_from(order + "H", content, at)
+                    (tags[tag],) = struct.unpack_from(order + "H", content, value)
+                if tags.get(photometric) == 6 and tags.get(compression) not in (6, 7):
+                    return True
+                (place,) = struct.unpack(order + placed, file.read(struct.calcsize(order + placed)))
+        except struct.error:  # cut short: libvips will say so
+            pass
+    return False
 
 
 def _whole_gif(path: Path) -> bool:

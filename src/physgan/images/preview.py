@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from physgan.errors import ImageError
-from physgan.images.picture import EXPECTED
-from physgan.images.vips import check_file, require_vips, unread
+from physgan.images.picture import EXPECTED, Picture, read_picture
+from physgan.images.vips import check_file, open_vips, require_vips, unread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,16 +69,24 @@ def write_preview(
     return image.width, image.height
 
 
+def _as_restored(vips: Any, picture: Picture) -> Any:
+    """The first page in 8 bits, with the values that restorers are given."""
+    page = picture.pages[0]
+    planes = page.colour if page.alpha is None else torch.cat([page.colour, page.alpha])
+    rows = (planes.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous()
+    height, width, bands = rows.shape
+    image = vips.Image.new_from_memory(rows.numpy().tobytes(), width, height, bands, "uchar")
+    return image.copy(interpretation="b-w" if page.colour.shape[0] == 1 else "srgb")
+
+
 def _reduced(vips: Any, source: Path, width: int, height: int, *, exactly: bool) -> Any:
     """An image of 8 bits within a width and a height, or of exactly these."""
-    image = vips.Image.thumbnail_source(
-        vips.Source.new_from_file(str(source)),
-        width,
-        height=height,
-        size="force" if exactly else "down",
-        output_profile="srgb",
-        fail_on="error",
-    )
+    options = {"height": height, "size": "force" if exactly else "down", "output_profile": "srgb"}
+    if open_vips(vips, source).format in ("uchar", "ushort"):
+        stream = vips.Source.new_from_file(str(source))
+        image = vips.Image.thumbnail_source(stream, width, fail_on="error", **options)
+    else:  # numbers of any range, which libvips would take for those of its own
+        image = _as_restored(vips, read_picture(source)).thumbnail_image(width, **options)
     if image.hasalpha():
         image = image.flatten(background=[255.0])
     return image.colourspace("srgb").cast("uchar")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from physgan.errors import ImageError
-from physgan.images.vips import check_file, open_vips, require_vips, unfit, unread
+from physgan.images.vips import check_file, open_vips, require_vips, unfit, unread, upright
 
 SUFFIXES: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm", ".gif"}
@@ -114,7 +114,7 @@ def _decoded(path: Path, image: Any, channels: int) -> Tensor:
     """The pixels of an image that libvips has opened."""
     if image.format not in ("uchar", "ushort"):
         raise unfit(path, expected=_EXPECTED, got=f"values of type {image.format}")
-    image = image.autorot()
+    image = upright(image)
     if image.hasalpha():
         white = [65535.0] if image.format == "ushort" else [255.0]
         image = image.flatten(background=white)

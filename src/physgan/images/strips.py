@@ -89,7 +89,8 @@ def open_strips(path: Path, *, above: int = 0) -> Strips | None:
         first = open_vips(vips, path)
         if first.width * first.height <= above:
             return None
-        turned = "orientation" in first.get_fields() and first.get("orientation") != 1
+        if "orientation" in first.get_fields() and first.get("orientation") != 1:
+            return None  # to be turned
         kind, images = open_pages(vips, path)
         image = images[0]
         alphas = int(image.hasalpha())
@@ -99,7 +100,6 @@ def open_strips(path: Path, *, above: int = 0) -> Strips | None:
             or image.format not in WHITE
             or image.interpretation not in ("b-w", "srgb", "grey16", "rgb16")
             or image.bands - alphas != bands_of(image.interpretation)
-            or turned
         ):
             return None
         form = form_of(
@@ -119,7 +119,13 @@ def open_strips(path: Path, *, above: int = 0) -> Strips | None:
 
 @contextmanager
 def writing_strips(
-    path: Path, form: Form, *, height: int, width: int, transparent: bool
+    path: Path,
+    form: Form,
+    *,
+    height: int,
+    width: int,
+    transparent: bool,
+    overwrite: bool = True,
 ) -> Iterator[Callable[[Page], None]]:
     """Writes a picture file from strips, whole or not at all; gives what takes the next strip.
 
@@ -132,6 +138,7 @@ def writing_strips(
         height: of all strips together.
         width: of each.
         transparent: whether they have alpha.
+        overwrite: as for `write_picture`.
 
     Raises:
         ImageError: as `write_picture`; or strips are missing at the end.
@@ -167,7 +174,7 @@ def writing_strips(
         # libvips remembers files by name, and this name may have been that of another.
         image = vips.Image.rawload(name, width, height, bands, format=form.number, revalidate=True)
         image = dressed(image.copy(interpretation=form.space), form)
-        save(path, image, kind, form, bits)
+        save(path, image, kind, form, bits, overwrite=overwrite)
 
 
 @contextmanager

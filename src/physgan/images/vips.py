@@ -126,10 +126,8 @@ def check_file(path: Path, *, expected: str) -> bytes:
     try:
         # Opening a pipe would wait for who writes to it.
         mode = path.stat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise unfit(path, expected=expected, got="a pipe, a socket or a device")
-        with path.open("rb") as file:
-            head = file.read(64)
+        special = not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+        head = b"" if special else _head(path)
     except OSError as error:
         got = {
             errno.ENOENT: "nothing of that name",
@@ -139,9 +137,16 @@ def check_file(path: Path, *, expected: str) -> bytes:
         raise unfit(path, expected=expected, got=got) from None
     except ValueError:  # a null byte
         raise unfit(path, expected=expected, got="a name that no file can have") from None
+    if special:
+        raise unfit(path, expected=expected, got="a pipe, a socket or a device")
     if not head:
         raise unfit(path, expected=expected, got="an empty file")
     return head
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(64)
 
 
 def open_vips(vips: Any, path: Path, **options: Any) -> Any:
@@ -156,6 +161,17 @@ def open_vips(vips: Any, path: Path, **options: Any) -> Any:
     # By name, libvips takes brackets for options, and may return what the file held before.
     source = vips.Source.new_from_file(str(path))
     return vips.Image.new_from_source(source, "", access="sequential", fail_on="error", **options)
+
+
+def upright(image: Any) -> Any:
+    """An image from `open_vips`, turned as its orientation asks for.
+
+    Raises:
+        pyvips.Error: it has to be read for that, and cannot be.
+    """
+    orientation = image.get("orientation") if "orientation" in image.get_fields() else 1
+    # What is read from top to bottom comes in another order but for the first two.
+    return (image if orientation in (1, 2) else image.copy_memory()).autorot()
 
 
 def unread(path: Path, head: bytes, error: Exception, *, expected: str) -> ImageError:

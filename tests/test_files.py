@@ -4,6 +4,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -43,6 +44,36 @@ def test_what_goes_wrong_leaves_no_trace(tmp_path: Path, before: str | None) -> 
         interrupted()
     assert names(tmp_path) == ([] if before is None else ["a.txt"])
     assert before is None or path.read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_what_came_to_be_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", Mock(side_effect=PermissionError))
+    path = tmp_path / "a.txt"
+
+    def write(text: str, *, meanwhile: bool) -> None:
+        with replacing(path, overwrite=False) as beside:
+            beside.write_text(text, encoding="utf-8")
+            if meanwhile:
+                path.symlink_to("nowhere")
+
+    with pytest.raises(FileExistsError):
+        write("new", meanwhile=True)
+    assert path.is_symlink()
+    assert names(tmp_path) == ["a.txt"]
+    path.unlink()
+    write("new", meanwhile=False)
+    assert path.read_text(encoding="utf-8") == "new"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_name_as_long_as_there_may_be(tmp_path: Path) -> None:
+    path = tmp_path / ("ü" * 125 + ".txt")
+    write_text(path, "new")
+    assert path.read_text(encoding="utf-8") == "new"
 
 
 def test_a_body_that_writes_nothing_is_an_error(tmp_path: Path) -> None:

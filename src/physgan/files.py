@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Gives a path beside `path` to write to, and renames it to `path` when all went well.
 
     Whatever happens in between, killing included, `path` holds either what it held before or
     all that was written.
 
+    Args:
+        path: of the file.
+        overwrite: whether it may replace what is there by then, too.
+
     Raises:
+        FileExistsError: there is something, which may not be replaced.
         OSError: the folder is not there or cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # A name that is legal may leave no room for more: 255 bytes are all that most systems allow.
+    mark = f"{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}"
+    beside = path.with_name(f".{path.name[:40]}.{mark}.part")
     try:
         yield beside
         with beside.open("rb") as file:
             os.fsync(file.fileno())
         beside.chmod(0o666 & ~_umask())  # some writers make files that only their owner can read
-        beside.replace(path)
+        if overwrite or not _linked(beside, path):
+            beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def _linked(beside: Path, path: Path) -> bool:
+    """Gives a file its name, which only one can have; False where the system knows no links."""
+    try:
+        path.hardlink_to(beside)
+    except FileExistsError:
+        raise
+    except OSError:
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -274,7 +274,7 @@ def test_physics_that_fails_on_one_picture_costs_no_other(
 def test_a_name_that_is_too_long_costs_no_other(
     ground: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (ground / "clear" / "000.png").rename(ground / "clear" / f"{'n' * 240}.png")
+    (ground / "clear" / "000.png").rename(ground / "clear" / f"{'n' * 250}.png")
     assert degrade(ground, "pairs") == 1
     assert "too long" in capsys.readouterr().err
     assert len(list((ground / "pairs" / "degraded").iterdir())) == 3

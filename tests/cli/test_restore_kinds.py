@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -277,8 +278,26 @@ def test_one_bad_picture_is_one_line_and_costs_no_other(
         assert len(faults) == 1
         assert "bad" in faults[0]
         assert "expected" in faults[0]
+        assert spoil is not spoil_pipe or "a pipe, a socket or a device" in faults[0]
     assert "Traceback" not in err
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "z.png"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux takes names that are no text")
+def test_names_that_are_no_text_are_told(tmp_path: Path) -> None:
+    name = os.path.join(os.fsencode(tmp_path), b"\xff.png")
+    Path(os.fsdecode(name)).write_bytes(b"")
+    argv = ["restore", os.fsdecode(name), "--task", "derain", "--output", "out", "--dry-run"]
+    told = subprocess.run(
+        [sys.executable, "-m", "physgan", *argv, "--json"],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert b"Traceback" not in told.stderr
+    assert b"udcff.png" in told.stdout + told.stderr
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pyvips
 import torch
 
 from physgan.errors import PhysganError
+from physgan.images import strips, write
 from physgan.images.picture import read_picture
 from physgan.restore import file, files
 from physgan.restore.file import restore_file
@@ -185,6 +186,8 @@ def test_a_folder_that_may_not_be_looked_into_is_told(
     assert "deep/b.png" not in names(jobs, ground / "out")
     assert len(jobs) == 3
     assert any("deep" in str(f.source) and "may not be looked at" in str(f.error) for f in faults)
+    _, faults, *_ = plan([ground / "in" / "deep"], ground / "out")
+    assert len(faults) == 1  # and not that there is nothing in it, which nobody knows
 
 
 def test_hidden_folders_are_left_alone(ground: Path) -> None:
@@ -303,7 +306,7 @@ def test_results_do_not_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     unwritten: list[int] = []
     written = 0
 
-    def slow(target: Path, picture: object) -> None:
+    def slow(target: Path, picture: object, **_: object) -> None:
         nonlocal written
         time.sleep(0.02)
         written += 1
@@ -337,6 +340,64 @@ def test_a_target_that_comes_to_be_is_not_replaced(
     (outcome,) = restore_files(meanwhile, [job])
     assert outcome.status == "failed"
     assert job.target.read_bytes() == b"precious"
+
+
+def test_a_name_that_no_result_can_have_is_refused_before_the_work(tmp_path: Path) -> None:
+    (job,) = small(tmp_path, 1)
+    fn = Inverts()
+    (outcome,) = restore_files(fn, [Job(job.source, tmp_path / "out" / "noext")])
+    assert "a name ending in" in str(outcome.error)
+    assert not fn.sizes
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_comes_to_be_while_a_result_is_written_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streamed: bool
+) -> None:
+    """As another run into the same folder, or its owner, may do at any moment."""
+    if streamed:
+        monkeypatch.setattr(file, "STREAMED", 0)
+    saving = write.save
+
+    def late(path: Path, *more: Any, **options: Any) -> None:
+        path.write_bytes(b"somebody's")
+        saving(path, *more, **options)
+
+    monkeypatch.setattr(write, "save", late)
+    monkeypatch.setattr(strips, "save", late)
+    (job,) = small(tmp_path, 1)
+    (outcome,) = restore_files(Inverts(), [job])
+    assert outcome.status == "failed"
+    assert "no file of that name" in str(outcome.error)
+    assert job.target.read_bytes() == b"somebody's"
+    assert [path.name for path in job.target.parent.iterdir()] == [job.target.name]
+    (outcome,) = restore_files(Inverts(), [job], overwrite=True)
+    assert outcome.status == "restored"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RecursionError("too deep")])
+@pytest.mark.parametrize("where", ["open_file", "restore_pages", "write_file"])
+def test_no_fault_of_one_costs_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, where: str
+) -> None:
+    jobs = small(tmp_path, 4)
+    write_picture(jobs[2].source, torch.zeros(3, 20, 20))
+    own = getattr(files, where)
+
+    def fails(*arguments: Any, **options: Any) -> Any:
+        black = isinstance(arguments[1], list) and any(p.colour.max() == 0 for p in arguments[1])
+        if black or jobs[2].source in arguments or jobs[2].target in arguments:
+            raise error
+        return own(*arguments, **options)
+
+    monkeypatch.setattr(files, where, fails)
+    if where == "restore_pages":
+        monkeypatch.setattr(file, where, lambda fn, pages, **o: fails(fn, list(pages), **o))
+    outcomes = list(restore_files(Inverts(), jobs))
+    assert [each.status for each in outcomes] == ["restored", "restored", "failed", "restored"]
+    told = str(outcomes[2].error)
+    assert jobs[2].source.name in told
+    assert ("memory" if isinstance(error, MemoryError) else "RecursionError: too deep") in told
 
 
 def test_the_second_job_for_a_target_takes_over_from_a_damaged_one(tmp_path: Path) -> None:
@@ -401,8 +462,9 @@ def test_threads_are_as_many_afterwards(how: str, tmp_path: Path) -> None:
     try:
         outcomes = restore_files(Breaks() if how == "failed" else Inverts(), small(tmp_path, 3))
         if how == "failed":
-            with pytest.raises(RuntimeError, match="broken"):
-                list(outcomes)
+            told = [outcome.error for outcome in outcomes]
+            assert all("RuntimeError: broken" in str(error) for error in told)
+            assert all(error and isinstance(error.__cause__, RuntimeError) for error in told)
         elif how == "closed":
             next(outcomes)
             outcomes.close()

@@ -12,6 +12,7 @@ of our output has gone. A fault with a remedy is one line; any other keeps its t
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: a command's arguments do not parse (status 2), or its help was asked for (0).
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = _dispatch(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()  # a reader that has gone shows here rather than at interpreter exit

@@ -50,7 +50,8 @@ class Arguments:
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     tile: str = "auto"
-    """Side of the tiles of large pictures; the result does not depend on it."""
+    """Side of the tiles of large pictures, at least the margin that each needs; the result does not
+    depend on it."""
     json: bool = False
     """Print one line of JSON for each file."""
 
@@ -111,6 +112,7 @@ def _restore(arguments: Arguments, source: Path) -> int:
                 say.would(job, "restored")
         return say.ended(dry=True)
     from physgan.restore.restorer import Restorer
+    from physgan.restore.tiles import margin_of
 
     restorer = Restorer.from_pretrained(source, device=arguments.device)
     own = arguments.weights is not None and Path(arguments.weights).exists()
@@ -118,12 +120,15 @@ def _restore(arguments: Arguments, source: Path) -> int:
         name = arguments.task or arguments.weights
         licence = f"weights '{name}', licence: {restorer.info.licence}"
         print(f"physgan: {licence}", file=sys.stderr)
+    tile = None
+    if arguments.tile != "auto":  # smaller ones would take many times the work for hardly less room
+        tile = max(int(arguments.tile), margin_of(restorer.fn))
     with _bar() as bar:
         outcomes = restore_files(
             restorer.fn,
             jobs,
             strength=arguments.strength,
-            tile=None if arguments.tile == "auto" else int(arguments.tile),
+            tile=tile,
             skip_existing=arguments.skip_existing,
             overwrite=arguments.overwrite,
             progress=bar,

@@ -39,7 +39,7 @@ _BIG_TIFF: Final = 2**31  # bytes of pixels, well below what offsets of 32 bits 
 _PNG_HEADER: Final = 33  # bytes: signature and first chunk, IHDR
 
 
-def write_picture(path: Path, picture: Picture) -> None:
+def write_picture(path: Path, picture: Picture, *, overwrite: bool = True) -> None:
     """Writes a picture in the form in which it was read, upright, whole or not at all.
 
     The suffix chooses the kind of file; bits, transparency, pages, profile, metadata and pixels
@@ -51,9 +51,14 @@ def write_picture(path: Path, picture: Picture) -> None:
     (JPEG, AVIF, HEIC, and WebP where the file was not lossless) are written at quality 95 with
     colour at full resolution. GIF gets new palettes of 256 colours for each frame.
 
+    Args:
+        path: of the file.
+        picture: what is written.
+        overwrite: whether a file that is there, at whatever moment, is replaced.
+
     Raises:
         ImageError: the suffix is of no kind that can be written, the kind cannot hold the
-            picture, a value is no number, or the file cannot be written.
+            picture, a value is no number, or the file cannot be written, or is there.
         ShapeError: pages are not of one size, or not as `picture.form` says.
     """
     form = picture.form
@@ -63,7 +68,7 @@ def write_picture(path: Path, picture: Picture) -> None:
     bits = bits_for(kind, form)
     vips = require_vips(path)
     with telling(path):
-        save(path, _image(vips, picture, bits), kind, form, bits)
+        save(path, _image(vips, picture, bits), kind, form, bits, overwrite=overwrite)
 
 
 def kind_for(path: Path, form: Form, *, pages: int, transparent: bool) -> str:
@@ -101,13 +106,17 @@ def telling(path: Path) -> Iterator[None]:
         yield
     except vips.Error as error:
         raise _refused(path, error) from None
+    except FileExistsError:
+        raise unfit(path, expected="no file of that name", got="one") from None
     except OSError as error:
         raise _unwritten(path, error.strerror or str(error)) from None
 
 
-def save(path: Path, image: Any, kind: str, form: Form, bits: int) -> None:
+def save(
+    path: Path, image: Any, kind: str, form: Form, bits: int, *, overwrite: bool = True
+) -> None:
     """Writes a libvips image as a kind of file, with the chunks that libvips would lose."""
-    with replacing(path) as beside:
+    with replacing(path, overwrite=overwrite) as beside:
         _save(image, beside, kind, form, bits)
         if kind == "png":
             _splice(beside, form.chunks + _xmp_chunk(form))

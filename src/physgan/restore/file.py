@@ -25,6 +25,7 @@ def restore_file(
     *,
     strength: float = 1.0,
     tile: int | None = None,
+    overwrite: bool = True,
     progress: Progress = untold,
 ) -> None:
     """Restores one picture file: all of its pages, with all of its metadata.
@@ -33,12 +34,21 @@ def restore_file(
     Large pictures are read, restored and written in strips.
 
     Raises:
-        ImageError: the source cannot be read, or the target cannot be written or hold it.
+        ImageError: the source cannot be read, or the target cannot be written or hold it, or is
+            there and may not be replaced.
     """
     opened = open_file(fn, source, progress=progress)
-    restored = restore_opened(fn, opened, target, strength=strength, tile=tile, progress=progress)
+    restored = restore_opened(
+        fn,
+        opened,
+        target,
+        strength=strength,
+        tile=tile,
+        overwrite=overwrite,
+        progress=progress,
+    )
     if restored is not None:
-        write_file(target, restored)
+        write_file(target, restored, overwrite=overwrite)
 
 
 def open_file(fn: RestoreFn, source: Path, *, progress: Progress = untold) -> Picture | Strips:
@@ -66,6 +76,7 @@ def restore_opened(
     *,
     strength: float = 1.0,
     tile: int | None = None,
+    overwrite: bool = True,
     progress: Progress = untold,
 ) -> Picture | None:
     """Restores what `open_file` gave: a picture that is yet to be written; strips into `target`.
@@ -75,20 +86,29 @@ def restore_opened(
     """
     if isinstance(opened, Strips):
         _make_folder(target)
-        restore_strips(fn, opened, target, strength=strength, tile=tile, progress=progress)
+        restore_strips(
+            fn,
+            opened,
+            target,
+            strength=strength,
+            tile=tile,
+            overwrite=overwrite,
+            progress=progress,
+        )
         return None
     pages = restore_pages(fn, opened.pages, strength=strength, tile=tile, progress=progress)
     return replace(opened, pages=tuple(pages))
 
 
-def write_file(target: Path, picture: Picture) -> None:
+def write_file(target: Path, picture: Picture, *, overwrite: bool = True) -> None:
     """Writes a restored picture, and makes its folder where it is missing.
 
     Raises:
-        ImageError: the target cannot be written or hold the picture.
+        ImageError: the target cannot be written or hold the picture, or is there and may not be
+            replaced.
     """
     _make_folder(target)
-    write_picture(target, picture)
+    write_picture(target, picture, overwrite=overwrite)
 
 
 def taken(target: Path, *, remedy: str) -> ImageError:

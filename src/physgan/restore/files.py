@@ -16,12 +16,13 @@ from threading import local
 
 import torch
 
-from physgan.errors import ImageError, PhysganError
+from physgan.errors import ImageError, OutOfMemory, PhysganError
 from physgan.images.picture import Picture
 from physgan.images.strips import Strips
+from physgan.images.write import kind_for
 from physgan.restore.ahead import ahead
 from physgan.restore.file import open_file, restore_opened, taken, write_file
-from physgan.restore.memory import device_of, pixels_at_once, surely_fits
+from physgan.restore.memory import device_of, pixels_at_once, ran_out, surely_fits
 from physgan.restore.page import SMALL
 from physgan.restore.pages import padded_size, restore_pages
 from physgan.restore.plan import Job
@@ -89,6 +90,10 @@ def restore_files(
             if error is not None:
                 raise error
             work.picture = open_file(fn, job.source)
+            if isinstance(work.picture, Picture):  # before the work, not after it
+                transparent = work.picture.pages[0].alpha is not None
+                pages = len(work.picture.pages)
+                kind_for(job.target, work.picture.form, pages=pages, transparent=transparent)
             targets.add(job.target)
         return work
 
@@ -154,7 +159,7 @@ class _Work:
     """A job under way: its picture, then the restored one, then nothing, and what went wrong."""
 
     def __init__(self, job: Job, *, overwrite: bool) -> None:
-        self.job, self._overwrite = job, overwrite
+        self.job, self.overwrite = job, overwrite
         self.picture: Picture | Strips | None = None
         self.outcome: Future[Outcome] = Future()
         self._status, self._seconds = "skipped", 0.0
@@ -166,13 +171,14 @@ class _Work:
         began = time.monotonic()
         try:
             yield
-        except PhysganError as error:
-            self.picture, self._status, self._error = None, "failed", error
+        except Exception as error:
+            self.picture, self._status = None, "failed"
+            self._error = _known(self.job.source, error)
         self._seconds += time.monotonic() - began
 
     def require_target(self) -> None:
         """Raises ImageError if the target has come to be there since this job was begun."""
-        if not self._overwrite and _exists(self.job.target):
+        if not self.overwrite and _exists(self.job.target):
             raise taken(self.job.target, remedy=_REMEDY)
 
     def restored(self, picture: Picture | None, seconds: float = 0.0) -> None:
@@ -185,7 +191,7 @@ class _Work:
         if isinstance(self.picture, Picture):
             with self.step():
                 self.require_target()
-                write_file(self.job.target, self.picture)
+                write_file(self.job.target, self.picture, overwrite=self.overwrite)
             self.picture = None
         seconds = 0.0 if self._status == "skipped" else self._seconds
         return Outcome(self.job.source, self.job.target, self._status, seconds, self._error)
@@ -266,7 +272,7 @@ def _restore(
         pages = [picture.pages[0] for picture in pictures]
         try:
             restored = restore_pages(fn, pages, strength=strength, tile=tile)
-        except PhysganError:
+        except Exception:
             for work in group:  # so that what is wrong with one costs the others nothing
                 _restore(fn, [work], strength, tile, untold)
             return
@@ -285,9 +291,31 @@ def _restore(
                 work.job.target,
                 strength=strength,
                 tile=tile,
+                overwrite=work.overwrite,
                 progress=progress,
             )
             work.restored(result)
+
+
+def _known(source: Path, error: Exception) -> PhysganError:
+    """What went wrong with one file, which costs no other, whatever it is."""
+    if isinstance(error, PhysganError):
+        return error
+    if ran_out(error):
+        return OutOfMemory(
+            f"picture file '{source}'",
+            expected="memory to read, restore and write it",
+            got="none left",
+            remedy="Close other programs, or restore a part of the picture.",
+        )
+    fault = ImageError(
+        f"picture file '{source}'",
+        expected="to be read, restored and written, or to be refused for a reason",
+        got=f"{type(error).__name__}: {error}",
+        remedy="Please report it, with the file.",
+    )
+    fault.__cause__ = error  # with all that Python tells of it
+    return fault
 
 
 def _pixels(work: _Work) -> int:

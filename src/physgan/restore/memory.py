@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -94,9 +96,17 @@ def given_back() -> None:
     Tiles of many sizes, one after the other, leave gaps that glibc holds on to: 0.4 GB of them by
     the end of 12 megapixels. Elsewhere nothing happens.
     """
+    if (trim := _trim()) is not None:
+        trim(0)
+
+
+@functools.cache
+def _trim() -> Callable[[int], int] | None:
+    """glibc's own, where it is the C library."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
-        trim(0)
+        trim.argtypes, trim.restype = [ctypes.c_size_t], ctypes.c_int
+    return trim
 
 
 def ran_out(error: BaseException) -> bool:

@@ -72,13 +72,15 @@ def plan(paths: Sequence[Path], output: Path, *, recursive: bool = False) -> Pla
         if not folder:
             jobs.append(Job(path, output / path.name))
             continue
+        before = len(faults)
         found, others = _pictures_in(path, output, recursive=recursive, unread=faults.append)
+        refused = len(faults) > before
         for file in others:
             if file.suffix.lower() in UNTAKEN:
                 faults.append(Fault(file, _foreign(file)))
             else:
                 stray.append(file)
-        if not found:
+        if not found and not refused:
             faults.append(Fault(path, _empty(path, output, recursive=recursive)))
         elif not recursive:
             unentered += _folders_in(path, output)

@@ -185,7 +185,7 @@ class Restorer:
         target = Path(target)
         if target.exists() and not overwrite:
             raise taken(target, remedy="Replace it with overwrite=True.")
-        restore_file(self.fn, Path(source), target, strength=strength)
+        restore_file(self.fn, Path(source), target, strength=strength, overwrite=overwrite)
 
     def __repr__(self) -> str:
         fn, info = self.fn.fn, self.info

@@ -28,6 +28,7 @@ def restore_strips(
     *,
     strength: float = 1.0,
     tile: int | None = None,
+    overwrite: bool = True,
     progress: Progress = untold,
 ) -> None:
     """Restores a picture file strip by strip into another.
@@ -38,6 +39,7 @@ def restore_strips(
         target: the file that it shall become, in a folder that is there.
         strength: see `restore_page`.
         tile: height of the strips and width of the tiles in them; None chooses.
+        overwrite: whether a target that is there by the end is replaced.
         progress: told after each tile what share of the picture is done.
 
     Raises:
@@ -52,6 +54,7 @@ def restore_strips(
         height=scale * height,
         width=scale * strips.width,
         transparent=bool(strips.alphas),
+        overwrite=overwrite,
     ) as take:
         window, start = strips.read(side + margin), 0
         for top in range(0, height, side):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from physgan.errors import ShapeError
-from physgan.restore.memory import given_back
+from physgan.restore.memory import device_of, given_back
 from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.statistics import gather
 from physgan.restore.tiles import Sides, cut
@@ -62,10 +62,14 @@ def restore_tiled(
     known = gather(fn, whole, tiles, progress=part_of(progress, 0.0, first))
     told = part_of(progress, first, 1.0)
     result = y.new_empty(y.shape[0], y.shape[1], fn.scale * rows, fn.scale * columns)
+    kept = 0
     for number, part in enumerate(tiles, start=1):
         window = part.window(whole)
         part.place(result, fn.scale).copy_(part.inner(known.restore(fn, window), window))
-        given_back()
+        kept += window.shape[0] * window.shape[2] * window.shape[3]
+        if kept >= _KEPT and device_of(fn).type == "cpu":
+            given_back()
+            kept = 0
         told(number / len(tiles))
     return result[:, :, : fn.scale * height, : fn.scale * width].clamp_(0, 1)
 
@@ -77,6 +81,10 @@ A million and a half of them keep the features of the default network below 1.2 
 work goes into its margins, two thirds into those of a network that deconvolves. Smaller tiles waste
 more: two thirds and three quarters at half a million.
 """
+
+
+_KEPT = 1 << 20
+"""pixels of tiles after which unused memory is given back; that takes up to a tenth of a second"""
 
 
 def tile_side(fn: RestoreFn, *, pixels: int = PIXELS) -> int:

@@ -205,11 +205,16 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise WeightsError(
-            f"device '{name}'",
-            expected="auto, cpu, cuda or mps, as this machine has it",
-            got=str(error).splitlines()[0],
-        ) from None
-    return device
+    except RuntimeError:
+        got = "no name of a device"
+    else:
+        try:
+            torch.empty(0, device=device)
+            return device
+        except (RuntimeError, AssertionError) as error:
+            got = str(error).splitlines()[0]
+    raise WeightsError(
+        f"device '{name}'",
+        expected="auto, cpu, cuda or mps, as this machine has it",
+        got=got,
+    )

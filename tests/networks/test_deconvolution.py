@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from physgan.export.onnx import export_onnx
 from physgan.networks import BlindDeconvolution, UNet, deconvolution
-from physgan.networks.deconvolution import deconvolved, steepest
+from physgan.networks.deconvolution import deconvolved, kernel_by_edges, steepest
 from physgan.networks.estimation import centred, estimated_kernel
 from physgan.physics.blur import blur
 from physgan.physics.shake import ShakeKernels
@@ -259,7 +259,8 @@ def test_in_training_its_kernels_come_of_the_clear_picture_too() -> None:
 
 
 @pytest.mark.parametrize("edges", [False, True])
-def test_a_batch_is_its_pictures(edges: bool) -> None:
+def test_a_batch_is_its_pictures(edges: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deconvolution, "_ENOUGH", 0)
     made = gentle(network(edges=edges))
     y, _ = shaken(strokes(3, 64))
     with torch.inference_mode():
@@ -305,6 +306,15 @@ def test_restorers_cut_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("physgan.restore.page.surely_fits", lambda fn, pixels: False)
     monkeypatch.setattr("physgan.restore.page.pixels_at_once", lambda fn: 120 * 120)
     assert float((restorer(y) - whole).abs().max()) < 1e-4
+
+
+def test_small_pictures_have_too_few_edges() -> None:
+    y, _ = shaken(strokes(2, 160))
+    kernel = kernel_by_edges(y[..., :96, :120], side=9)
+    assert torch.equal(kernel[:, 4, 4], torch.ones(2))
+    assert torch.equal(kernel.sum(dim=(1, 2)), torch.ones(2))
+    assert float(kernel_by_edges(y, side=9)[:, 4, 4].max()) < 0.9
+    assert kernel_by_edges(y[..., :1, :1], side=9).shape == (2, 9, 9)
 
 
 def test_the_steepest_part() -> None:

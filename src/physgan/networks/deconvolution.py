@@ -29,6 +29,9 @@ from physgan.types import RestoreFn
 
 WINDOW = 512
 """Side in pixels of the part of a picture that the kernel is estimated from, at most."""
+_ENOUGH = 128 * 128
+"""Pixels of a picture whose edges tell its kernel. With such kernels crops of photographs and faces
+without noise gain 2.1 to 1.0 dB at 160 px to a side, 0.7 to 0.3 at 128, and lose 1.5 to 0.8 at 96."""
 _REGULARISATION = (0.002, 0.02)
 """Of the inverse filters: noise over signal where a difference of neighbours has a gain of 1."""
 _AGAIN = 2
@@ -189,13 +192,19 @@ class _Conditioned(RestorationNetwork):
 def kernel_by_edges(y: Tensor, *, side: int) -> Tensor:
     """The kernel that blurred `y`, by the strong edges of the part of it with the steepest slopes.
 
+    Small pictures have too few edges to tell by; theirs is the kernel that changes nothing.
+
     Args:
-        y: N×C×h×w in [0, 1], both sides of at least 4 px.
+        y: N×C×h×w in [0, 1].
         side: of the kernel, odd.
 
     Returns:
         N×side×side, float32, summing to one.
     """
+    if y.shape[2] * y.shape[3] < _ENOUGH:
+        kernel = y.new_zeros(y.shape[0], side, side, dtype=torch.float32)
+        kernel[:, side // 2, side // 2] = 1
+        return kernel
     with _plainly(y.device):
         return strong_edges_kernel(steepest(y.detach(), WINDOW, step=WINDOW // 8), side=side)
 

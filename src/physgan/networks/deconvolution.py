@@ -30,8 +30,8 @@ from physgan.types import RestoreFn
 WINDOW = 512
 """Side in pixels of the part of a picture that the kernel is estimated from, at most."""
 _ENOUGH = 128 * 128
-"""Pixels of a picture whose edges tell its kernel: with them faces and photographs gain at 128 px to
-a side, and lose at 96."""
+"""Pixels of a picture whose edges tell its kernel: faces and photographs of 128×128 px gain by
+them, and lose at 96."""
 _REGULARISATION = (0.002, 0.02)
 """Of the inverse filters: noise over signal where a difference of neighbours has a gain of 1."""
 _AGAIN = 2

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,15 @@ import httpx
 import pytest
 
 from physgan.cli.app import Arguments
-from physgan.web.gate import Gate
-from physgan.web.guard import MANY
+from physgan.web.gate import Gate, Handler
+from physgan.web.guard import FILES, MANY
 from tests.web.serving import app, picture, silent
 
 SECRET = picture(16, 16, seed=3)
+HANDLERS = {
+    1: Handler(queued=True, takes=lambda data, event: len(data) <= 2),
+    2: Handler(queued=False, takes=lambda data, event: len(data) <= 2),
+}
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +178,7 @@ def test_files_are_served_only_out_of_the_uploads(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "status"), [(b"no json", 400), (b"[" * 900_000, 400), (b" " * 1_000_001, 413)]
+    ("body", "status"), [(b"no json", 400), (b"[" * 500_000, 400), (b" " * 1_000_001, 413)]
 )
 def test_what_is_not_told_as_json(address: str, body: bytes, status: int) -> None:
     answer = httpx.post(f"{address}/gradio_api/queue/join", content=body)
@@ -198,9 +203,9 @@ def test_other_origins_post_nothing(address: str) -> None:
         assert answer.status_code == 200, headers
 
 
-async def asked(uploads: Path, body: object) -> int | None:
+async def asked(uploads: Path, body: object, route: str = "queue/join") -> int | None:
     """What the gate answers; nothing where it lets the request pass, whole."""
-    content = json.dumps(body).encode()
+    content = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
     passed, statuses = list[bytes](), list[int]()
 
     async def behind(scope: Any, receive: Any, send: Any) -> None:
@@ -215,8 +220,9 @@ async def asked(uploads: Path, body: object) -> int | None:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 
-    scope = {"type": "http", "method": "POST", "path": "/gradio_api/queue/join", "headers": []}
-    gate = Gate(behind, uploads=uploads, examples=uploads.parent / "examples", most=10**6)
+    scope = {"type": "http", "method": "POST", "path": f"/gradio_api/{route}", "headers": []}
+    examples = uploads.parent / "examples"
+    gate = Gate(behind, uploads=uploads, examples=examples, most=10**6, handlers=HANDLERS)
     await gate(scope, receive, send)
     assert passed == ([] if statuses else [content])
     return statuses[0] if statuses else None
@@ -241,11 +247,142 @@ def test_paths_are_found_wherever_they_stand(uploads: Path) -> None:
         (403, None),
     ]:
         for body in (
-            {"data": [[{"path": path}], "derain"]},
-            {"data": [None], "event_data": {"value": {"image": {"path": path}}}},
-            [[{"a": {"path": path}}]],
+            {"fn_index": 1, "data": [[{"path": path}], "derain"]},
+            {
+                "fn_index": 1,
+                "data": [None],
+                "event_data": {"value": {"image": {"path": path}}},
+            },
+            {"fn_index": 1, "data": [[[{"a": {"path": path}}]]]},
         ):
             assert asyncio.run(asked(uploads, body)) == wanted, body
+
+
+def test_each_named_file_is_looked_at_once_and_apart_from_the_loop(
+    uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[tuple[str, bool]] = []
+    of_before = Path.is_file
+
+    def is_file(path: Path) -> bool:
+        looked.append((path.name, threading.current_thread() is threading.main_thread()))
+        return of_before(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    many = [named(str(uploads / "ab" / "a.png"))] * 1000
+    assert asyncio.run(asked(uploads, {"fn_index": 1, "data": [many]})) is None
+    assert looked == [("a.png", False)]
+
+
+def test_so_many_files_may_be_named_at_once(uploads: Path) -> None:
+    """All that one upload may hold, with the longest names that gradio leaves them, and no more."""
+    files = []
+    for number in range(FILES + 1):
+        path = uploads / f"{number:064}" / ("ä" * 98 + ".png")
+        path.parent.mkdir()
+        path.write_bytes(b"")
+        url = f"https://pictures.example/gradio_api/file={path.parent}/{'%C3%A4' * 98}.png"
+        files.append({**named(str(path), url), "orig_name": path.name, "size": 10**8})
+    for given, wanted in ((files[:FILES], None), (files, 413)):
+        body: dict[str, Any] = {"fn_index": 2, "data": [given], "event_data": given}
+        assert asyncio.run(asked(uploads, body, "run/predict")) == wanted
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *({"session_hash": hash} for hash in ("a" * 65, ["a"], 1, "\n", "ä")),
+        *({"fn_index": number} for number in (None, "1", True, 1.0, [1], 10**30)),
+        *({"trigger_id": number} for number in ("1", [1], 1.5)),
+        *({"data": data} for data in (None, {"a": 1}, "ab", [1, 2, 3])),
+        *({name: 1} for name in ("batched", "simple_format", "event_id", "oauth_token", "a" * 999)),
+        {"event_data": json.loads("[" * 30 + "]" * 30)},
+        {"event_data": float("nan")},
+        {"event_data": float("inf")},
+    ],
+)
+def test_what_the_page_would_not_send(uploads: Path, more: dict[str, Any]) -> None:
+    body: dict[str, Any] = {"fn_index": 2, "data": [], "session_hash": "a" * 64, "trigger_id": 3}
+    assert asyncio.run(asked(uploads, body, "run/predict")) is None
+    wanted = 404 if more.get("fn_index") == 10**30 else 400
+    assert asyncio.run(asked(uploads, body | more, "run/predict")) == wanted
+
+
+def test_halves_of_letters_and_other_encodings_are_no_json(uploads: Path) -> None:
+    bodies = (rb'{"event_id": "\ud800"}', '{"event_id": "a"}'.encode("utf-16"), b"1e999")
+    for body in bodies:
+        assert asyncio.run(asked(uploads, body, "reset")) == 400
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "status"),
+    [
+        ("reset", {}, 400),
+        ("reset", [], 400),
+        ("reset", {"event_id": "a" * 65}, 400),
+        ("reset", {"event_id": "a"}, None),
+        ("cancel", {"event_id": "a", "fn_index": 1}, 400),
+        ("cancel", {"event_id": "a", "fn_index": 1, "session_hash": "a"}, None),
+        ("queue/join", {"fn_index": 2, "data": []}, 404),
+        ("run/predict", {"fn_index": 1, "data": []}, 404),
+        *(("run/predict", {"fn_index": number, "data": []}, 404) for number in (0, 3, -1)),
+    ],
+)
+def test_each_handler_is_asked_on_its_own_way(
+    uploads: Path, route: str, body: object, status: int | None
+) -> None:
+    assert asyncio.run(asked(uploads, body, route)) == status
+
+
+def test_faults_of_a_request_are_told_and_not_logged(capfd: pytest.CaptureFixture[str]) -> None:
+    mark = "something-that-was-sent"
+    event = {"index": 0, "value": mark}
+    file = {"path": "", "meta": {"_type": "gradio.FileData"}}
+    values: tuple[Any, ...] = (
+        mark,
+        [mark],
+        {mark: 1},
+        -1,
+        10**9,
+        1.5,
+        True,
+        None,
+        [{"path": mark}],
+        [file],
+    )
+    with app() as (address, _), httpx.Client(base_url=f"{address}/gradio_api") as client:
+        config = client.get(f"{address}/config").json()["dependencies"]
+        at_once = {d["id"]: d for d in config if not d["queue"] and d["backend_fn"]}
+        assert len(at_once) == 6
+
+        def run(number: int, data: list[Any], **more: Any) -> int:
+            body = {"data": data, "fn_index": number, "session_hash": "h", **more}
+            return client.post("/run/predict", json=body).status_code
+
+        for number, handler in at_once.items():
+            count = len(handler["inputs"])
+            for data in ([], *([value] * n for value in values for n in {1, count, 9})):
+                status = run(number, data)
+                assert 400 <= status < 500 or (status == 200 and len(data) == count), data
+                assert 400 <= run(number, data, event_data=mark, batched=True) < 500
+        (choosing,) = (n for n, d in at_once.items() if d["targets"][0][1] == "select")
+        assert run(choosing, [], event_data=event) == 200
+        no_event: tuple[Any, ...] = (
+            *(None, mark, [], {}, {"index": 0}, event | {"index": mark}, event | {"index": True}),
+            *(event | {"index": 10**9}, event | {"index": -1}, event | {"index": [0]}),
+        )
+        for wrong in no_event:
+            assert run(choosing, [], event_data=wrong) == 400
+        for given in ([None, mark, 1], [None, "derain", mark], [None, "derain"], [mark, None, 1]):
+            body = {"data": given, "fn_index": restoring(address), "session_hash": "h"}
+            assert client.post("/queue/join", json=body).status_code == 400
+        for route in ("run/predict", "queue/join", "cancel", "reset"):
+            for content in (rb'{"event_id": "\ud800"}', b"[" * 900, b'{"event_id": NaN}'):
+                assert client.post(f"/{route}", content=content).status_code == 400
+    log = capfd.readouterr().err
+    assert mark not in log
+    assert "Traceback" not in log
+    assert len(log.splitlines()) <= 1, log
 
 
 def test_one_client_may_have_so_much_here_and_no_more(uploads: Path) -> None:
@@ -257,7 +394,7 @@ def test_one_client_may_have_so_much_here_and_no_more(uploads: Path) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": json.dumps([str(new)]).encode()})
 
-    gate = Gate(behind, uploads=uploads, examples=uploads, most=1000)
+    gate = Gate(behind, uploads=uploads, examples=uploads, most=1000, handlers={})
 
     def upload(client: str) -> int:
         statuses: list[int] = []

@@ -1,12 +1,15 @@
 """What one opened page asks for, without a browser: who cancels is heeded, whenever that is."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gradio
 import pytest
+from gradio.state_holder import StateHolder
 
 from physgan.web import page
 from physgan.web.desk import Desk, Limits
@@ -72,6 +75,79 @@ def test_uploads_go_with_the_last_page_that_has_them(tmp_path: Path) -> None:
     assert (own.parent.exists(), both.exists(), example.exists()) == (False, True, True)
     visits.left(other)
     assert not both.parent.exists()
+
+
+def test_pages_are_remembered_up_to_a_number(
+    tmp_path: Path, busy: tuple[Desk, threading.Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "VISITS", 3)
+    visits = page._Visits(tmp_path, tmp_path / "page")
+    upload = tmp_path / "page" / "1" / "a.png"
+    upload.parent.mkdir(parents=True)
+    upload.write_bytes(picture(20, 20))
+    asks = {name: gradio.Request(session_hash=name) for name in "abcdef"}
+    at = {name: visits.of(asks[name]) for name in "abc"}
+    ticket = busy[0].submit(upload, tmp_path, task="derain", name="a.png")
+    at["a"].tickets.append(ticket)
+    visits.uploaded([str(upload)], asks["b"])
+    visits.of(asks["d"])  # "c" was seen last before "b"
+    assert upload.exists()
+    assert list(visits._visits) == ["a", "b", "d"]
+    at["d"] = visits.of(asks["d"])
+    at["d"].restoring += 1
+    visits.of(asks["e"])
+    assert not upload.exists()
+    assert list(visits._visits) == ["a", "d", "e"]
+    ticket.cancel()
+    visits.of(asks["f"])
+    assert list(visits._visits) == ["d", "e", "f"]
+
+
+def test_gradio_remembers_few_pages(tmp_path: Path) -> None:
+    untyped: Any = StateHolder
+    desk, holder = Desk(device="cpu"), untyped()
+
+    async def built() -> None:  # gradio makes a loop, and leaves it, where none runs
+        holder.set_blocks(page._page(desk, page._Visits(tmp_path, tmp_path), []))
+
+    asyncio.run(built())
+    desk.close()
+    assert holder.capacity == page._SESSIONS
+
+
+def test_a_page_has_one_visit_whichever_threads_ask(tmp_path: Path) -> None:
+    visits = page._Visits(tmp_path, tmp_path / "page")
+    faults: list[BaseException] = []
+    begin = threading.Barrier(8)
+
+    def ask(number: int) -> None:
+        try:
+            for turn in range(300):
+                request = gradio.Request(session_hash=str(turn))
+                begin.wait(20)
+                found[turn].append(visits.of(request))
+                path = tmp_path / "page" / f"{turn}-{number}" / "a.png"
+                visits.uploaded([str(path)], request)
+                visits.left(gradio.Request(session_hash=str(turn - 5)))
+        except BaseException as error:
+            faults.append(error)
+            begin.abort()
+
+    found: list[list[page._Visit]] = [[] for _ in range(300)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert faults == []
+    assert [len(set(map(id, each))) for each in found] == [1] * 300
+    assert [len(each[0].uploads) for each in found] == [8] * 300
+    assert list(visits._visits) == [str(turn) for turn in range(295, 300)]
 
 
 def test_what_is_told_of_a_task_is_for_people() -> None:

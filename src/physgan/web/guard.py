@@ -47,8 +47,8 @@ HEADERS = {
 }
 MANY = 20
 """pictures of the largest size that one upload of the page may hold together"""
-_FILES = 200
-"""that one upload of the page may hold"""
+FILES = 200
+"""that one upload of the page may hold, and that it may ask for at once"""
 _FIELDS = 10_000
 """bytes of the fields of one form, all of them together; files go to the disk, fields do not"""
 _SMALL = 1_000_000
@@ -178,7 +178,7 @@ class _Upload:
         self._guard, self._scope, self._receive, self._headers = guard, scope, receive, headers
         self._ends = asyncio.get_running_loop().time() + guard.seconds
         self._taken, self._whole = 0, False
-        self._parts = _Parts(headers, files=1 if _of_api(scope) else _FILES)
+        self._parts = _Parts(headers, files=1 if _of_api(scope) else FILES)
         guard.count(1)
 
     async def __call__(self) -> Message:

@@ -16,17 +16,22 @@ import zipfile
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import gradio
 from fastapi import FastAPI
+from gradio.data_classes import ListFiles
 
 from physgan.errors import ImageError, PhysganError
 from physgan.images.preview import write_preview
 from physgan.web.api import safe_name, safe_suffix
 from physgan.web.desk import Busy, Cancelled, Desk, Ticket
+from physgan.web.gate import Handler
+from physgan.web.guard import FILES
 from physgan.weights.file import WeightsInfo
 
 WRONG = {
@@ -55,6 +60,12 @@ PREVIEW = 2048
 
 EXAMPLES = Path(str(resources.files("physgan.web"))) / "examples"
 """Pictures to try, TASK.jpg or TASK.png each."""
+
+VISITS = 1000
+"""pages that are remembered, while nobody waits for their pictures: more are never open at once"""
+
+_SESSIONS = 200
+"""pages whose last inputs gradio keeps, up to half a megabyte each; nothing depends on them"""
 
 KEPT = 3600
 """seconds that files of a page are kept for at least, once nobody has touched it"""
@@ -123,8 +134,15 @@ class _Visit:
     done: list[_Done] = field(default_factory=list)
     stopped: bool = False
     """whether somebody wants no more of what was asked for"""
+    restoring: int = 0
+    """how often it was asked for pictures, and has not given them yet"""
     seen: float = 0.0
     """when somebody last asked for something, by the monotonic clock"""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for pictures."""
+        return not self.restoring and all(ticket.future.done() for ticket in self.tickets)
 
     def begin(self) -> Path:
         """Forgets what was restored before; gives a folder for what comes now."""
@@ -153,8 +171,8 @@ class _Visit:
         self.folder, self.tickets, self.done = None, [], []
 
 
-def mount_page(app: FastAPI, desk: Desk, folder: Path) -> FastAPI:
-    """Puts the page at the root of an application.
+def mount_page(app: FastAPI, desk: Desk, folder: Path) -> tuple[FastAPI, dict[int, Handler]]:
+    """Puts the page at the root of an application, and tells what it asks for.
 
     Args:
         app: the application.
@@ -166,17 +184,20 @@ def mount_page(app: FastAPI, desk: Desk, folder: Path) -> FastAPI:
     for made in (uploads(folder), shown):
         made.mkdir(exist_ok=True)
     gradio.set_static_paths([EXAMPLES, shown])  # or gradio keeps copies, which nobody would delete
+    examples = [path for path in sorted(EXAMPLES.iterdir()) if path.stem in desk.tasks]
+    page = _page(desk, _Visits(shown, uploads(folder)), examples)
     mounted: FastAPI = gradio.mount_gradio_app(
         app,
-        _page(desk, _Visits(shown, uploads(folder))),
+        page,
         path="",
         max_file_size=desk.limits.bytes,
+        show_error=False,
         ssr_mode=False,
         footer_links=[],
         css=_CSS,
         theme=_theme(),
     )
-    return mounted
+    return mounted, _handlers(page, examples)
 
 
 def uploads(folder: Path) -> Path:
@@ -184,29 +205,48 @@ def uploads(folder: Path) -> Path:
     return folder / "page"
 
 
+_Forgotten = tuple[_Visit, list[Path]]
+"""A page, and those of its uploads that no other page has."""
+
+
 class _Visits:
-    """Every page that is open, by gradio's name for it."""
+    """Every page that is open, by gradio's name for it; to be asked in any thread."""
 
     def __init__(self, folder: Path, uploads: Path) -> None:
         self._folder, self._uploads = folder, uploads
         self._visits: dict[str, _Visit] = {}
+        """those seen last at the end"""
+        self._lock = Lock()
         self.busy = 0
         """how many of them wait for pictures"""
 
     def of(self, request: gradio.Request) -> _Visit:
-        key = request.session_hash or ""
-        if key not in self._visits:
-            self._sweep()
-            self._visits[key] = _Visit(self._folder)
-        self._visits[key].seen = time.monotonic()
-        return self._visits[key]
+        with self._lock:
+            visit, forgotten = self._seen(request)
+        _delete(forgotten)
+        return visit
 
-    def _sweep(self) -> None:
-        """Forgets who came by no browser, which would have said when it left."""
-        now = time.monotonic()
-        for key, visit in list(self._visits.items()):
-            if now - visit.seen > KEPT and all(t.future.done() for t in visit.tickets):
-                self._forget(key)
+    def _seen(self, request: gradio.Request) -> tuple[_Visit, list[_Forgotten]]:
+        key, now = request.session_hash or "", time.monotonic()
+        visit = self._visits.pop(key, None)
+        forgotten = self._old(now) if visit is None else []
+        visit = self._visits[key] = visit or _Visit(self._folder)
+        visit.seen = now
+        return visit, forgotten
+
+    def _old(self, now: float) -> list[_Forgotten]:
+        """Forgets who came by no browser, which would have said when it left, and who are too many.
+
+        Nobody who waits for pictures is forgotten.
+        """
+        idle = [(key, visit) for key, visit in self._visits.items() if visit.idle]
+        many = len(self._visits) + 1 - VISITS
+        old = [
+            key
+            for number, (key, visit) in enumerate(idle)
+            if number < many or now - visit.seen > KEPT
+        ]
+        return [each for key in old for each in self._forget(key)]
 
     def stop(self, request: gradio.Request) -> tuple[Any, Any]:
         visit = self.of(request)
@@ -218,26 +258,37 @@ class _Visits:
     def uploaded(self, files: Sequence[str] | None, request: gradio.Request) -> None:
         """These are the page's own now, and go with it."""
         paths = {Path(file) for file in files or ()}
-        self.of(request).uploads |= {p for p in paths if p.is_relative_to(self._uploads)}
+        with self._lock:
+            visit, forgotten = self._seen(request)
+            visit.uploads |= {p for p in paths if p.is_relative_to(self._uploads)}
+        _delete(forgotten)
 
     def left(self, request: gradio.Request) -> None:
-        self._forget(request.session_hash or "")
+        with self._lock:
+            forgotten = self._forget(request.session_hash or "")
+        _delete(forgotten)
 
-    def _forget(self, key: str) -> None:
+    def _forget(self, key: str) -> list[_Forgotten]:
         visit = self._visits.pop(key, None)
         if visit is None:
-            return
-        visit.empty()
+            return []
         # The same picture uploaded by another page is the same file.
-        others = set[Path]().union(*(other.uploads for other in self._visits.values()))
-        for path in visit.uploads - others:
+        others = [other.uploads for other in self._visits.values()]
+        own = [path for path in visit.uploads if not any(path in each for each in others)]
+        return [(visit, own)]
+
+
+def _delete(forgotten: Iterable[_Forgotten]) -> None:
+    """Deletes the files of pages; others that ask meanwhile need not wait for it."""
+    for visit, uploads in forgotten:
+        visit.empty()
+        for path in uploads:
             path.unlink(missing_ok=True)
             with suppress(OSError):  # another upload of the same content lies beside it, or none
                 path.parent.rmdir()
 
 
-def _page(desk: Desk, visits: _Visits) -> gradio.Blocks:
-    examples = [path for path in sorted(EXAMPLES.iterdir()) if path.stem in desk.tasks]
+def _page(desk: Desk, visits: _Visits, examples: Sequence[Path]) -> gradio.Blocks:
     quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     # Asked and answered in one request. What is queued is answered on a stream that all of a page
     # share, and what is asked just when another's answer closes it never hears.
@@ -310,6 +361,7 @@ def _page(desk: Desk, visits: _Visits) -> gradio.Blocks:
             visit, faults = visits.of(request), list[str]()
             folder = visit.begin()
             visits.busy += 1
+            visit.restoring += 1
             try:
                 yield {
                     told: _sentence("Looking at what came …"),
@@ -332,6 +384,7 @@ def _page(desk: Desk, visits: _Visits) -> gradio.Blocks:
                 raise
             finally:
                 visits.busy -= 1
+                visit.restoring -= 1
             names = [(done.name, number) for number, done in enumerate(visit.done)]
             slider, single = show(0, "both", request)
             cancelled, visit.stopped = visit.stopped, True  # what comes late is not heeded
@@ -351,7 +404,7 @@ def _page(desk: Desk, visits: _Visits) -> gradio.Blocks:
 
         def show(number: int | None, side: str, request: gradio.Request) -> tuple[Any, Any]:
             done = visits.of(request).done
-            if number is None or number >= len(done):
+            if number is None or not 0 <= number < len(done):
                 return None, gradio.DownloadButton(visible=False)
             one = done[number]
             label = f"Download {one.name}"
@@ -360,9 +413,9 @@ def _page(desk: Desk, visits: _Visits) -> gradio.Blocks:
             pair = {"before": (before, before), "after": (after, after)}
             return pair.get(side, (before, after)), download
 
-        def example(event: gradio.SelectData) -> tuple[list[str], str]:
-            path = examples[event.index]
-            return [str(path)], path.stem
+        def example(event: gradio.SelectData) -> tuple[Any, Any]:
+            path = _chosen(event, examples)
+            return ([str(path)], path.stem) if path else (gradio.skip(), gradio.skip())
 
         begin: dict[str, Any] = {
             "fn": restore,
@@ -377,8 +430,16 @@ def _page(desk: Desk, visits: _Visits) -> gradio.Blocks:
         cancel.click(visits.stop, None, [told, cancel], **at_once)
         files.change(visits.uploaded, files, None, **at_once)
         task.change(lambda name: _about(name, desk.tasks.get(name)), task, about, **at_once)
-        chosen.input(show, [chosen, side], [compared, one], **at_once)
-        side.change(show, [chosen, side], [compared, one], **at_once)
+        # Not preprocessed: gradio may have forgotten which pictures this page can choose from.
+        shows: dict[str, Any] = {
+            "fn": show,
+            "inputs": [chosen, side],
+            "outputs": [compared, one],
+            "preprocess": False,
+            **at_once,
+        }
+        chosen.input(**shows)
+        side.change(**shows)
         page.load(None, js=_TEXTS, **quietly)
         if examples:
             gallery.select(example, None, [files, task], **at_once).then(**begin).then(**seen)
@@ -386,7 +447,52 @@ def _page(desk: Desk, visits: _Visits) -> gradio.Blocks:
     page.queue(max_size=None, api_open=False)  # what is queued is asked for by no other way
     # What is mounted is never launched, and what is not launched lets requests name any file.
     page.has_launched = True
+    page.state_session_capacity = _SESSIONS
     return page
+
+
+def _handlers(page: gradio.Blocks, examples: Sequence[Path]) -> dict[int, Handler]:
+    """What a page asks for, by gradio's numbers."""
+
+    def takes(fn: Any, data: list[Any], event: Any) -> bool:
+        try:
+            for block, value in zip(fn.inputs, data, strict=True):
+                _take(block, value)
+            if "select" not in _events(fn):
+                return True
+            return _chosen(gradio.SelectData(None, event), examples) is not None
+        except Exception:  # whatever gradio's own checks raise
+            return False
+
+    return {
+        number: Handler(fn.queue, partial(takes, fn))
+        for number, fn in page.fns.items()
+        if fn.fn is not None and "unload" not in _events(fn)  # which the server calls itself
+    }
+
+
+def _events(fn: Any) -> list[str]:
+    return [event for _, event in fn.targets]
+
+
+def _take(block: Any, value: Any) -> None:
+    """Raises where a part of the page never has such a value."""
+    if isinstance(block, gradio.File):
+        if value is not None:
+            files = ListFiles.model_validate(value, context={"validate_meta": True})
+            if len(files.root) > FILES:
+                raise ValueError
+    elif isinstance(block, gradio.Dropdown):  # of which each page has other choices
+        if value is not None and type(value) is not int:
+            raise ValueError
+    else:
+        block.preprocess(value)
+
+
+def _chosen(event: gradio.SelectData, examples: Sequence[Path]) -> Path | None:
+    """The example that was clicked."""
+    number = event.index
+    return examples[number] if type(number) is int and 0 <= number < len(examples) else None
 
 
 def _theme() -> Any:

@@ -78,11 +78,13 @@ def _shown(desk: Desk, folder: Path) -> ASGIApp:
     from physgan.web.page import EXAMPLES, mount_page, uploads
 
     bare = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    mounted, handlers = mount_page(bare, desk, folder)
     return Gate(
-        mount_page(bare, desk, folder),
+        mounted,
         uploads=uploads(folder),
         examples=EXAMPLES,
         most=MANY * desk.limits.bytes,
+        handlers=handlers,
     )
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from physgan.export.onnx import export_onnx
 from physgan.networks import BlindDeconvolution, UNet, deconvolution
-from physgan.networks.deconvolution import deconvolved, kernel_by_edges, steepest
+from physgan.networks.deconvolution import blur_by_edges, deconvolved, steepest
 from physgan.networks.estimation import centred, estimated_kernel
 from physgan.physics.blur import blur
 from physgan.physics.shake import ShakeKernels
@@ -251,7 +251,7 @@ def test_in_training_its_kernels_come_of_the_clear_picture_too() -> None:
     with torch.no_grad():
         wanted = estimated_kernel(x, y, side=9)
         far = [
-            float((made._explaining(made.first.look(y), y, clear) - wanted)[1].norm())
+            float((made._of_edges(made.first.look(y), y, clear)[0] - wanted)[1].norm())
             for clear in (x, y)
         ]
         assert far[0] < far[1]
@@ -308,13 +308,38 @@ def test_restorers_cut_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert float((restorer(y) - whole).abs().max()) < 1e-4
 
 
+def test_in_training_half_of_its_kernels_are_those_there_will_be() -> None:
+    made = gentle(network(edges=True)).train()
+    x = strokes(3, 144)
+    y, _ = shaken(x)
+    with torch.no_grad():
+        kernel, noise = made._of_edges(made.first.look(y), y, x)
+        found, measured = made.blur_of(y)
+    assert torch.allclose(kernel[0], found[0], atol=1e-6)
+    assert not torch.allclose(kernel[1:], found[1:], atol=1e-3)
+    assert measured is not None
+    assert torch.allclose(noise, measured)
+
+
+def test_the_more_noise_the_less_is_inverted() -> None:
+    x = 0.4 + 0.2 * strokes(1, 160)  # as faint as the slopes of photographs
+    y, kernel = shaken(x, noise=0.08)
+    blind, aware = (
+        deconvolved(y, kernel, noise) for noise in (None, torch.tensor([0.08 / 3**0.5]))
+    )
+    for one, other in zip(blind.split(3, dim=1), aware.split(3, dim=1), strict=True):
+        assert psnr(other, x) > psnr(one, x) + 1
+    slight = deconvolved(y, kernel, torch.zeros(1))
+    assert torch.equal(slight, blind)
+
+
 def test_small_pictures_have_too_few_edges() -> None:
     y, _ = shaken(strokes(2, 160))
-    kernel = kernel_by_edges(y[..., :96, :120], side=9)
+    kernel = blur_by_edges(y[..., :96, :120], side=9)[0]
     assert torch.equal(kernel[:, 4, 4], torch.ones(2))
     assert torch.equal(kernel.sum(dim=(1, 2)), torch.ones(2))
-    assert float(kernel_by_edges(y, side=9)[:, 4, 4].max()) < 0.9
-    assert kernel_by_edges(y[..., :1, :1], side=9).shape == (2, 9, 9)
+    assert float(blur_by_edges(y, side=9)[0][:, 4, 4].max()) < 0.9
+    assert blur_by_edges(y[..., :1, :1], side=9)[0].shape == (2, 9, 9)
 
 
 def test_the_steepest_part() -> None:

@@ -2,9 +2,10 @@
 
 The graph takes `y`, N×C×h×w in [0, 1] and float32, h and w multiples of `multiple_of`, and gives
 `x_hat`, N×C×(scale·h)×(scale·w). Where kernels are had by strong edges, in which nothing is
-learnt, they are had outside of it: beside `y` it takes `kernel`, N×side×side and float32, each
-summing to one. Its metadata hold the header of the weights and what `RestoreFn` asks for, so that
-`physgan restore --weights FILE.onnx` needs nothing else.
+learnt, they are had outside of it: beside `y` it takes `kernel`, N×side×side, each summing to one,
+and `noise`, N, its standard deviation in grey, both float32. Its metadata hold the header of the
+weights and what `RestoreFn` asks for, so that `physgan restore --weights FILE.onnx` needs nothing
+else.
 """
 
 from __future__ import annotations
@@ -112,9 +113,11 @@ class _Computing(nn.Module):
         self.network: Any = copy.deepcopy(network).half() if half else network
         self.half_precision = half
 
-    def forward(self, y: Tensor, kernel: Tensor | None = None) -> Tensor:
+    def forward(
+        self, y: Tensor, kernel: Tensor | None = None, noise: Tensor | None = None
+    ) -> Tensor:
         y, network = y.half() if self.half_precision else y, self.network
-        x_hat: Tensor = network(y) if kernel is None else network.restored(y, kernel)
+        x_hat: Tensor = network(y) if kernel is None else network.restored(y, kernel, noise)
         return x_hat.float()
 
 
@@ -124,8 +127,8 @@ def _exported(graph: nn.Module, network: RestorationNetwork, side: int | None) -
     n, h, w = (torch.export.Dim(name) for name in ("n", "h", "w"))
     shapes: list[dict[int, Any]] = [{0: n, 2: multiple * h, 3: multiple * w}]
     if side is not None:
-        given.append(torch.full((2, side, side), 1 / side**2))
-        shapes.append({0: n})
+        given += [torch.full((2, side, side), 1 / side**2), torch.full((2,), 0.01)]
+        shapes += [{0: n}, {0: n}]
     try:
         with _quietly():
             program = torch.onnx.export(
@@ -136,7 +139,7 @@ def _exported(graph: nn.Module, network: RestorationNetwork, side: int | None) -
                 # of loops (torch 2.13).
                 opset_version=18,
                 dynamic_shapes=tuple(shapes),
-                input_names=["y", "kernel"][: len(given)],
+                input_names=["y", "kernel", "noise"][: len(given)],
                 output_names=["x_hat"],
                 verbose=False,
             )

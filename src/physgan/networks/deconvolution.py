@@ -34,6 +34,8 @@ _ENOUGH = 128 * 128
 them, and lose at 96."""
 _REGULARISATION = (0.002, 0.02)
 """Of the inverse filters: noise over signal where a difference of neighbours has a gain of 1."""
+_REGULARISATION_OF_NOISE = (500.0, 4000.0)
+"""The same per variance of the noise in grey, where that is known and comes to more."""
 _AGAIN = 2
 """Times that a kernel is estimated anew from the second look; 0.17 and 0.05 dB on drawn pages"""
 _AGAIN_IN_TRAINING = 1
@@ -101,39 +103,42 @@ class BlindDeconvolution(RestorationNetwork):
         self._check(y)
         # A graph has one size as good as any other: there the kernel is that of the whole.
         if not seen_through() and max(y.shape[2:]) > WINDOW:
-            return self.restored(y, self.kernel_of(y))
+            return self.restored(y, *self.blur_of(y))
         look = self.first.look(y)
-        return self._second(y, look, self._explaining(look, y, clear))
+        if self.edges:
+            return self._second(y, look, *self._of_edges(look, y, clear))
+        return self._second(y, look, self._explaining(look, y))
 
-    def kernel_of(self, y: Tensor) -> Tensor:
-        """The kernel that blurred `y`, N×side×side, from the part of it with the steepest slopes.
+    def blur_of(self, y: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What blurred `y`, from the part of it with the steepest slopes.
+
+        Returns:
+            The kernel, N×side×side; and where kernels are those of edges, the noise, N.
 
         Raises:
             ShapeError: as `forward`.
         """
         self._check(y)
         if self.edges:
-            return kernel_by_edges(y, side=self.side)
+            return blur_by_edges(y, side=self.side)
         window = steepest(y, WINDOW, step=WINDOW // 8)
         with torch.no_grad():
-            return self._explaining(self.first.look(window), window)
+            return self._explaining(self.first.look(window), window), None
 
-    def restored(self, y: Tensor, kernel: Tensor) -> Tensor:
-        """What `forward` gives where `kernel`, N×side×side, is what blurred `y`."""
-        return self._second(y, self.first.look(y), kernel)
+    def restored(self, y: Tensor, kernel: Tensor, noise: Tensor | None = None) -> Tensor:
+        """What `forward` gives where this is what blurred `y`, see `blur_of`."""
+        return self._second(y, self.first.look(y), kernel, noise)
 
     def conditioned(self, y: Tensor) -> RestoreFn:
         """The restorer of `y` and its parts: its pixels depend on what is near, and one kernel."""
-        return _Conditioned(self, self.kernel_of(y))
+        return _Conditioned(self, *self.blur_of(y))
 
     def _check(self, y: Tensor) -> None:
         least = self.multiple_of
         check_images(y, channels=self.channels, minimum=least, multiple_of=least)
 
-    def _explaining(self, look: Tensor, y: Tensor, clear: Tensor | None = None) -> Tensor:
-        """The kernel of what was observed, by what is known of the clear picture."""
-        if self.edges:
-            return self._of_edges(look, y, clear)
+    def _explaining(self, look: Tensor, y: Tensor) -> Tensor:
+        """The kernel of what was observed, by what is legible."""
         kernel = self._kernel(look, y)
         for _ in range(_AGAIN_IN_TRAINING if self.training else _AGAIN):
             with torch.no_grad():
@@ -141,25 +146,31 @@ class BlindDeconvolution(RestorationNetwork):
             kernel = self._kernel(legible, y)
         return kernel
 
-    def _of_edges(self, look: Tensor, y: Tensor, clear: Tensor | None) -> Tensor:
+    def _of_edges(self, look: Tensor, y: Tensor, clear: Tensor | None) -> tuple[Tensor, Tensor]:
         if clear is None:
-            return kernel_by_edges(y, side=self.side)
+            return blur_by_edges(y, side=self.side)
+        # Half of the kernels are those that there will be, with all that is wrong with them.
+        first = len(y) // 2
+        kernel, noise = blur_by_edges(y[:first], side=self.side)
+        look, y, clear = look[first:], y[first:], clear[first:]
         with _plainly(y.device):
-            # From a kernel by the first look alone to one by all that there is, picture by
-            # picture; then to what edges make of it.
+            # The others go from those of the first look to those by all that there is, picture by
+            # picture; then to what edges make of them.
             share = (torch.arange(len(y), device=y.device) + 0.5) / len(y)
             known = look + share[:, None, None, None] * (clear - look)
-            kernel = estimated_kernel(known, y, side=self.side)
             grey = y.double().mean(dim=1, keepdim=True)
-            return turned(grey, kernel, noise_of(grey))
+            better = turned(grey, estimated_kernel(known, y, side=self.side), noise_of(grey))
+            return torch.cat([kernel, better]), torch.cat([noise, _noise(grey)])
 
     def _kernel(self, look: Tensor, y: Tensor) -> Tensor:
         with _plainly(y.device):
             return centred(estimated_kernel(look.detach(), y.detach(), side=self.side))
 
-    def _second(self, y: Tensor, look: Tensor, kernel: Tensor) -> Tensor:
+    def _second(
+        self, y: Tensor, look: Tensor, kernel: Tensor, noise: Tensor | None = None
+    ) -> Tensor:
         with _plainly(y.device):
-            inverted = deconvolved(y.detach(), kernel).to(y.dtype)
+            inverted = deconvolved(y.detach(), kernel, noise).to(y.dtype)
         first, shuffle = self.first, self.first.unshuffle
         seen = torch.cat([y, look, inverted], dim=1)
         # What was inverted is restored as the first look restores what was observed. How far that
@@ -174,23 +185,27 @@ class BlindDeconvolution(RestorationNetwork):
 
 
 class _Conditioned(RestorationNetwork):
-    """The restorer of a picture whose kernel is known, for the whole of it or any part."""
+    """The restorer of a picture whose blur is known, for the whole of it or any part."""
 
-    def __init__(self, network: BlindDeconvolution, kernel: Tensor) -> None:
+    def __init__(self, network: BlindDeconvolution, kernel: Tensor, noise: Tensor | None) -> None:
         super().__init__()
         self.network = network
         self.kernel: Tensor
+        self.noise: Tensor | None
         self.register_buffer("kernel", kernel, persistent=False)
+        self.register_buffer("noise", noise, persistent=False)
         self.channels, self.scale = network.channels, network.scale
         self.multiple_of, self.receptive_field = network.multiple_of, network.receptive_field
         self.global_statistics = False
 
     def forward(self, y: Tensor) -> Tensor:
-        return self.network.restored(y, self.kernel.expand(y.shape[0], -1, -1))
+        n = y.shape[0]
+        noise = None if self.noise is None else self.noise.expand(n)
+        return self.network.restored(y, self.kernel.expand(n, -1, -1), noise)
 
 
-def kernel_by_edges(y: Tensor, *, side: int) -> Tensor:
-    """The kernel that blurred `y`, by the strong edges of the part of it with the steepest slopes.
+def blur_by_edges(y: Tensor, *, side: int) -> tuple[Tensor, Tensor]:
+    """What blurred `y`, by the strong edges of the part of it with the steepest slopes.
 
     Small pictures have too few edges to tell by; theirs is the kernel that changes nothing.
 
@@ -199,14 +214,21 @@ def kernel_by_edges(y: Tensor, *, side: int) -> Tensor:
         side: of the kernel, odd.
 
     Returns:
-        N×side×side, float32, summing to one.
+        The kernel, N×side×side, summing to one, and the noise, N: its standard deviation in grey;
+        both float32.
     """
-    if y.shape[2] * y.shape[3] < _ENOUGH:
+    with _plainly(y.device):
+        window = steepest(y.detach(), WINDOW, step=WINDOW // 8)
+        noise = _noise(window.double().mean(dim=1, keepdim=True))
+        if len(y) and y.shape[2] * y.shape[3] >= _ENOUGH:
+            return strong_edges_kernel(window, side=side), noise
         kernel = y.new_zeros(y.shape[0], side, side, dtype=torch.float32)
         kernel[:, side // 2, side // 2] = 1
-        return kernel
-    with _plainly(y.device):
-        return strong_edges_kernel(steepest(y.detach(), WINDOW, step=WINDOW // 8), side=side)
+        return kernel, noise
+
+
+def _noise(grey: Tensor) -> Tensor:
+    return noise_of(grey).flatten().float()
 
 
 def steepest(y: Tensor, side: int, *, step: int) -> Tensor:
@@ -230,7 +252,7 @@ def steepest(y: Tensor, side: int, *, step: int) -> Tensor:
     return torch.stack(windows)
 
 
-def deconvolved(y: Tensor, kernel: Tensor) -> Tensor:
+def deconvolved(y: Tensor, kernel: Tensor, noise: Tensor | None = None) -> Tensor:
     """`y` through inverse filters of its kernel, one for each regularisation, side by side.
 
     The filters are Wiener's for pictures whose spectra fall as one over the frequency, cut to three
@@ -239,6 +261,7 @@ def deconvolved(y: Tensor, kernel: Tensor) -> Tensor:
     Args:
         y: N×C×h×w.
         kernel: N×k×k, k odd, summing to one.
+        noise: N, its standard deviation in grey; None takes it for slight.
 
     Returns:
         N×(2·C)×h×w in [-0.5, 1.5], in at least float32.
@@ -247,7 +270,7 @@ def deconvolved(y: Tensor, kernel: Tensor) -> Tensor:
     side = kernel.shape[-1]
     reach = 3 * side // 2
     y = y if y.dtype == torch.float64 else y.float()
-    filters = _inverse_filters(kernel, reach).to(y.dtype)
+    filters = _inverse_filters(kernel, noise, reach).to(y.dtype)
     rows, columns = height + 2 * reach, width + 2 * reach
     spectrum = spectrum_of(_mirrored(y, reach)[:, None])
     wide = F.pad(filters, (0, columns - 2 * reach - 1, 0, rows - 2 * reach - 1))
@@ -257,7 +280,7 @@ def deconvolved(y: Tensor, kernel: Tensor) -> Tensor:
     return result
 
 
-def _inverse_filters(kernel: Tensor, reach: int) -> Tensor:
+def _inverse_filters(kernel: Tensor, noise: Tensor | None, reach: int) -> Tensor:
     """N×2×(2·reach+1)×(2·reach+1), each summing to one."""
     side, taps = kernel.shape[-1], 2 * reach + 1
     size = 2 * taps  # that what wraps around is faint
@@ -265,7 +288,11 @@ def _inverse_filters(kernel: Tensor, reach: int) -> Tensor:
     at = torch.arange(size, device=kernel.device)
     wave = 2 - 2 * torch.cos(2 * math.pi / size * at)
     slope = (wave[:, None] + wave)[:, : gain.shape[-1]]
-    price = torch.tensor(_REGULARISATION, device=kernel.device)[:, None, None] * slope
+    price = torch.tensor(_REGULARISATION, device=kernel.device)
+    if noise is not None:
+        of_noise = torch.tensor(_REGULARISATION_OF_NOISE, device=kernel.device)
+        price = torch.maximum(price, of_noise * noise.float().square()[:, None])
+    price = price[..., None, None] * slope
     power = gain.real.square() + gain.imag.square()
     inverse = back(gain.conj() / (power + price), (size, size))
     # The corner of the kernel stands in the corner: its middle is half a side further on.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from physgan.errors import ShapeError, UsageError, WeightsError, install
-from physgan.networks.deconvolution import kernel_by_edges
+from physgan.networks.deconvolution import blur_by_edges
 from physgan.types import RestoreFn
 from physgan.weights.file import WeightsInfo, info_of
 
@@ -100,12 +100,15 @@ class OnnxRestorer:
         self.info: WeightsInfo = info_of(metadata, where=f"the metadata of {path}")
         """the header of the weights that it was exported from"""
 
-    def __call__(self, y: Tensor, kernel: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, y: Tensor, kernel: Tensor | None = None, noise: Tensor | None = None
+    ) -> Tensor:
         """Restores `y`, N×C×h×w in [0, 1], on its device and of its type.
 
         Args:
             y: what was observed.
             kernel: what blurred it, N×side×side, where the graph is given one.
+            noise: its standard deviation in grey, N, beside that.
 
         Raises:
             ShapeError: wrong rank, channels or sides.
@@ -122,8 +125,12 @@ class OnnxRestorer:
                 expected=f"N×{self.channels}×h×w, h and w multiples of {self.multiple_of}",
                 got="×".join(map(str, y.shape)),
             )
-        given = {"y": y} if kernel is None else {"y": y, "kernel": kernel}
-        arrays = {k: v.detach().float().cpu().contiguous().numpy() for k, v in given.items()}
+        given = {"y": y, "kernel": kernel, "noise": noise}
+        arrays = {
+            name: tensor.detach().float().cpu().contiguous().numpy()
+            for name, tensor in given.items()
+            if tensor is not None
+        }
         try:
             (x_hat,) = self._session.run(None, arrays)
         except Exception as error:  # of no common kind, as above
@@ -141,28 +148,28 @@ class OnnxDeconvolution:
 
     Args:
         graph: one that is given kernels.
-        kernel: of everything that is restored, 1×side×side; None: each picture's own.
+        blur: of everything that is restored, 1×side×side and the noise; None: each picture's own.
     """
 
-    def __init__(self, graph: OnnxRestorer, kernel: Tensor | None = None) -> None:
-        self._graph, self._kernel = graph, kernel
+    def __init__(self, graph: OnnxRestorer, blur: tuple[Tensor, Tensor] | None = None) -> None:
+        self._graph, self._blur = graph, blur
         self.channels, self.scale, self.multiple_of = graph.channels, graph.scale, graph.multiple_of
         self.receptive_field = graph.receptive_field
-        self.global_statistics = kernel is None
+        self.global_statistics = blur is None
         self.info = graph.info
 
     def __call__(self, y: Tensor) -> Tensor:
         """As `OnnxRestorer`."""
-        kernel = self._of(y) if self._kernel is None else self._kernel
-        return self._graph(y, kernel.expand(y.shape[0], -1, -1))
+        kernel, noise = self._blur or self._of(y)
+        return self._graph(y, kernel.expand(y.shape[0], -1, -1), noise.expand(y.shape[0]))
 
     def conditioned(self, y: Tensor) -> RestoreFn:
         """The restorer of `y` and its parts."""
         return OnnxDeconvolution(self._graph, self._of(y))
 
-    def _of(self, y: Tensor) -> Tensor:
+    def _of(self, y: Tensor) -> tuple[Tensor, Tensor]:
         assert self._graph.kernel_side is not None
-        return kernel_by_edges(y, side=self._graph.kernel_side)
+        return blur_by_edges(y, side=self._graph.kernel_side)
 
 
 def _restorer(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """ONNX: a network as a graph of any batch and size, kept only if it computes what the network does.
 
 The graph takes `y`, N×C×h×w in [0, 1] and float32, h and w multiples of `multiple_of`, and gives
-`x_hat`, N×C×(scale·h)×(scale·w). Where kernels are had by strong edges, in which nothing is
-learnt, they are had outside of it: beside `y` it takes `kernel`, N×side×side, each summing to one,
-and `noise`, N, its standard deviation in grey, both float32. Its metadata hold the header of the
-weights and what `RestoreFn` asks for, so that `physgan restore --weights FILE.onnx` needs nothing
-else.
+`x_hat`, N×C×(scale·h)×(scale·w). Of a `blind_deconvolution` it holds what is learnt: beside `y` it
+takes `kernel`, N×side×side, each summing to one, and where kernels are those of edges `noise`, N,
+its standard deviation in grey; beside `x_hat` it gives `look`, from which the kernel is had. Its
+metadata hold the header of the weights and what `RestoreFn` asks for, so that `physgan restore
+--weights FILE.onnx` needs nothing else.
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ def export_onnx(
     """
     _require()
     dtype = torch.float16 if half else torch.float32
-    side = kernel_side(network)
+    given = _deconvolves(network)
     graph = _Computing(network, half=half)
     with replacing(target) as beside:
-        program = _exported(graph, network, side)
+        program = _exported(graph, network, given)
         program.model.metadata_props.update(header_of(info))
-        program.model.metadata_props[RESTORER] = json.dumps({**describe(network), KERNEL: side})
+        program.model.metadata_props[RESTORER] = json.dumps({**describe(network), KERNEL: given})
         program.save(str(beside), external_data=False)
         found = compare(network, open_graph(beside))
         worst = max(found, key=lambda agreement: agreement.difference)
@@ -100,9 +100,11 @@ def compare(network: RestorationNetwork, graph: RestoreFn) -> list[Agreement]:
     return found
 
 
-def kernel_side(network: RestorationNetwork) -> int | None:
-    """Side of the kernels that a network's graph is given; None: it finds all that it needs."""
-    return network.side if isinstance(network, BlindDeconvolution) and network.edges else None
+def _deconvolves(network: RestorationNetwork) -> dict[str, Any] | None:
+    """What metadata tell of a graph that is given kernels."""
+    if not isinstance(network, BlindDeconvolution):
+        return None
+    return {"side": network.side, "edges": network.edges}
 
 
 class _Computing(nn.Module):
@@ -115,20 +117,24 @@ class _Computing(nn.Module):
 
     def forward(
         self, y: Tensor, kernel: Tensor | None = None, noise: Tensor | None = None
-    ) -> Tensor:
+    ) -> tuple[Tensor, ...]:
         y, network = y.half() if self.half_precision else y, self.network
-        x_hat: Tensor = network(y) if kernel is None else network.restored(y, kernel, noise)
-        return x_hat.float()
+        found = (network(y),) if kernel is None else network.looks(y, kernel, noise)
+        return tuple(each.float() for each in found)
 
 
-def _exported(graph: nn.Module, network: RestorationNetwork, side: int | None) -> Any:
+def _exported(graph: nn.Module, network: RestorationNetwork, known: dict[str, Any] | None) -> Any:
     multiple = network.multiple_of
     given = [torch.rand(2, network.channels, 4 * multiple, 6 * multiple)]
     n, h, w = (torch.export.Dim(name) for name in ("n", "h", "w"))
     shapes: list[dict[int, Any]] = [{0: n, 2: multiple * h, 3: multiple * w}]
-    if side is not None:
-        given += [torch.full((2, side, side), 1 / side**2), torch.full((2,), 0.01)]
-        shapes += [{0: n}, {0: n}]
+    if known is not None:
+        side = known["side"]
+        given.append(torch.full((2, side, side), 1 / side**2))
+        shapes.append({0: n})
+        if known["edges"]:
+            given.append(torch.full((2,), 0.01))
+            shapes.append({0: n})
     try:
         with _quietly():
             program = torch.onnx.export(
@@ -140,7 +146,7 @@ def _exported(graph: nn.Module, network: RestorationNetwork, side: int | None) -
                 opset_version=18,
                 dynamic_shapes=tuple(shapes),
                 input_names=["y", "kernel", "noise"][: len(given)],
-                output_names=["x_hat"],
+                output_names=["x_hat", "look"][: 1 if known is None else 2],
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:

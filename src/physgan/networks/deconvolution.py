@@ -10,7 +10,7 @@ need be known to restore.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -36,7 +36,7 @@ _REGULARISATION = (0.002, 0.02)
 """Of the inverse filters: noise over signal where a difference of neighbours has a gain of 1."""
 _REGULARISATION_OF_NOISE = (500.0, 4000.0)
 """The same per variance of the noise in grey, where that is known and comes to more."""
-_AGAIN = 2
+AGAIN = 2
 """Times that a kernel is estimated anew from the second look; 0.17 and 0.05 dB on drawn pages"""
 _AGAIN_IN_TRAINING = 1
 """The same where it is learnt what such kernels are worth: each costs a quarter of a step more."""
@@ -121,13 +121,20 @@ class BlindDeconvolution(RestorationNetwork):
         self._check(y)
         if self.edges:
             return blur_by_edges(y, side=self.side)
-        window = steepest(y, WINDOW, step=WINDOW // 8)
+        window = telling(y)
         with torch.no_grad():
             return self._explaining(self.first.look(window), window), None
 
+    def looks(
+        self, y: Tensor, kernel: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What `restored` gives, and the first look."""
+        look = self.first.look(y)
+        return self._second(y, look, kernel, noise), look
+
     def restored(self, y: Tensor, kernel: Tensor, noise: Tensor | None = None) -> Tensor:
         """What `forward` gives where this is what blurred `y`, see `blur_of`."""
-        return self._second(y, self.first.look(y), kernel, noise)
+        return self.looks(y, kernel, noise)[0]
 
     def conditioned(self, y: Tensor) -> RestoreFn:
         """The restorer of `y` and its parts: its pixels depend on what is near, and one kernel."""
@@ -139,12 +146,12 @@ class BlindDeconvolution(RestorationNetwork):
 
     def _explaining(self, look: Tensor, y: Tensor) -> Tensor:
         """The kernel of what was observed, by what is legible."""
-        kernel = self._kernel(look, y)
-        for _ in range(_AGAIN_IN_TRAINING if self.training else _AGAIN):
-            with torch.no_grad():
-                legible = self._second(y, look, kernel)
-            kernel = self._kernel(legible, y)
-        return kernel
+
+        def second(kernel: Tensor) -> Tensor:
+            return self._second(y, look, kernel)
+
+        times = _AGAIN_IN_TRAINING if self.training else AGAIN
+        return kernel_by_looks(y, look, second, side=self.side, times=times)
 
     def _of_edges(self, look: Tensor, y: Tensor, clear: Tensor | None) -> tuple[Tensor, Tensor]:
         if clear is None:
@@ -161,10 +168,6 @@ class BlindDeconvolution(RestorationNetwork):
             grey = y.double().mean(dim=1, keepdim=True)
             better = turned(grey, estimated_kernel(known, y, side=self.side), noise_of(grey))
             return torch.cat([kernel, better]), torch.cat([noise, _noise(grey)])
-
-    def _kernel(self, look: Tensor, y: Tensor) -> Tensor:
-        with _plainly(y.device):
-            return centred(estimated_kernel(look.detach(), y.detach(), side=self.side))
 
     def _second(
         self, y: Tensor, look: Tensor, kernel: Tensor, noise: Tensor | None = None
@@ -204,6 +207,34 @@ class _Conditioned(RestorationNetwork):
         return self.network.restored(y, self.kernel.expand(n, -1, -1), noise)
 
 
+def kernel_by_looks(
+    y: Tensor, look: Tensor, second: Callable[[Tensor], Tensor], *, side: int, times: int = AGAIN
+) -> Tensor:
+    """The kernel that blurred `y`, by what looks make legible.
+
+    Args:
+        y: N×C×h×w.
+        look: the first look, of the same shape.
+        second: what the second look makes of `y` by a kernel.
+        side: of the kernel, odd.
+        times: that the kernel is estimated anew from that.
+
+    Returns:
+        N×side×side, float32, summing to one.
+    """
+
+    def explaining(legible: Tensor) -> Tensor:
+        with _plainly(y.device):
+            return centred(estimated_kernel(legible.detach(), y.detach(), side=side))
+
+    kernel = explaining(look)
+    for _ in range(times):
+        with torch.no_grad():
+            legible = second(kernel)
+        kernel = explaining(legible)
+    return kernel
+
+
 def blur_by_edges(y: Tensor, *, side: int) -> tuple[Tensor, Tensor]:
     """What blurred `y`, by the strong edges of the part of it with the steepest slopes.
 
@@ -218,7 +249,7 @@ def blur_by_edges(y: Tensor, *, side: int) -> tuple[Tensor, Tensor]:
         both float32.
     """
     with _plainly(y.device):
-        window = steepest(y.detach(), WINDOW, step=WINDOW // 8)
+        window = telling(y.detach())
         noise = _noise(window.double().mean(dim=1, keepdim=True))
         if len(y) and y.shape[2] * y.shape[3] >= _ENOUGH:
             return strong_edges_kernel(window, side=side), noise
@@ -229,6 +260,11 @@ def blur_by_edges(y: Tensor, *, side: int) -> tuple[Tensor, Tensor]:
 
 def _noise(grey: Tensor) -> Tensor:
     return noise_of(grey).flatten().float()
+
+
+def telling(y: Tensor) -> Tensor:
+    """The part of pictures that their kernels are estimated from."""
+    return steepest(y, WINDOW, step=WINDOW // 8)
 
 
 def steepest(y: Tensor, side: int, *, step: int) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from physgan.networks.spectra import back, spectrum_of
-from physgan.networks.ways import repeated, seen_through
+from physgan.networks.ways import seen_through
 
 RIDGE = 3e-3
 """Of the least squares, as a share of what stands on the diagonal."""
@@ -123,37 +123,29 @@ def _regressed(
     known = spectrum_of(clear)
     # The slopes of what lies under one sample of the kernel: what stands on the diagonal.
     energy = (clear.square() * inside).sum(dim=(1, 2, 3)).clamp_min(1e-6)[:, None, None]
-    looped = torch.compiler.is_exporting()
 
-    def correlated(u: Tensor, spectrum: Tensor) -> Tensor:
+    def correlated(u: Tensor) -> Tensor:
         """With the clear slopes, both directions together, at the lags of the kernel."""
-        return back((spectrum.conj() * spectrum_of(u)).sum(dim=1), size) * support
+        return back((known.conj() * spectrum_of(u)).sum(dim=1), size) * support
 
-    def priced(kernel: Tensor, spectrum: Tensor) -> Tensor:
+    def priced(kernel: Tensor) -> Tensor:
         """What the normal equations make of a kernel."""
-        explained = back(spectrum * spectrum_of(kernel[:, None]), size) * inside
-        return correlated(explained, spectrum) + ridge * energy * kernel
+        explained = back(known * spectrum_of(kernel[:, None]), size) * inside
+        return correlated(explained) + ridge * energy * kernel
 
-    def nearer(
-        kernel: Tensor, rest: Tensor, direction: Tensor, square: Tensor
-    ) -> tuple[Tensor, ...]:
-        """One step of conjugate gradients."""
-        # A loop in a graph takes no complex numbers from without.
-        image = priced(direction, spectrum_of(clear) if looped else known)
-        step = square / _dot(direction, image).clamp_min(1e-20)
-        kernel, rest = kernel + step * direction, rest - step * image
-        before, square = square, _dot(rest, rest)
-        direction = rest + square / before.clamp_min(1e-20) * direction
-        return kernel, rest, direction, square
-
-    rest = correlated(observed, known)
+    rest = correlated(observed)
     kernel = torch.zeros_like(rest)
     if near is not None:
         kernel = F.pad(near.to(rest.dtype), (0, size[1] - side, 0, size[0] - side))
         kernel = kernel.roll((-reach, -reach), (-2, -1))
-        rest = rest - priced(kernel, known)
-    state = (kernel, rest, rest.clone(), _dot(rest, rest))
-    kernel = repeated(nearer, state, _STEPS if near is None else _STEPS_FROM_NEAR)[0]
+        rest = rest - priced(kernel)
+    direction, square = rest, _dot(rest, rest)
+    for _ in range(_STEPS if near is None else _STEPS_FROM_NEAR):
+        image = priced(direction)
+        step = square / _dot(direction, image).clamp_min(1e-20)
+        kernel, rest = kernel + step * direction, rest - step * image
+        before, square = square, _dot(rest, rest)
+        direction = rest + square / before.clamp_min(1e-20) * direction
     return kernel.roll((reach, reach), (-2, -1))[:, :side, :side]
 
 

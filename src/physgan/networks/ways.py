@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 from torch.autograd import forward_ad
 
 
@@ -21,30 +20,6 @@ def seen_through() -> bool:
         or torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
     )
-
-
-def repeated(
-    step: Callable[..., tuple[Tensor, ...]], state: tuple[Tensor, ...], times: int
-) -> tuple[Tensor, ...]:
-    """`step` of `state`, again and again: in a graph a loop, rather than thousands of nodes.
-
-    Args:
-        step: from a state to the next; in a graph it cannot reach complex numbers from without.
-        state: of which shapes and types stay.
-        times: how often.
-    """
-    if not torch.compiler.is_exporting():
-        for _ in range(times):
-            state = step(*state)
-        return state
-    from torch._higher_order_ops import while_loop  # of exporters, and slow to come
-
-    counted = while_loop(
-        lambda count, *_: count < times,
-        lambda count, *now: (count + 1, *step(*now)),
-        (torch.zeros((), dtype=torch.int64), *state),
-    )
-    return tuple(counted[1:])
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from physgan.errors import ShapeError, UsageError, WeightsError, install
-from physgan.networks.deconvolution import blur_by_edges
+from physgan.networks.deconvolution import blur_by_edges, kernel_by_looks, telling
 from physgan.types import RestoreFn
 from physgan.weights.file import WeightsInfo, info_of
 
 RESTORER = "restorer"
 """name of what `describe` tells, in the metadata of a graph"""
 KERNEL = "kernel"
-"""name, beside that, of the side of the kernels that the graph is given, or of none"""
+"""name, beside that, of the side of the kernels that a graph is given, and how they are had"""
 _TOLD: Mapping[str, tuple[type, ...]] = {
     "channels": (int,),
     "scale": (int,),
@@ -38,7 +38,7 @@ def open_graph(
 ) -> OnnxRestorer | OnnxDeconvolution:
     """The graph in a file, whatever it is given beside pictures; see `OnnxRestorer`."""
     graph = OnnxRestorer(path, device=device)
-    return graph if graph.kernel_side is None else OnnxDeconvolution(graph)
+    return graph if graph.kernel is None else OnnxDeconvolution(graph)
 
 
 class OnnxRestorer:
@@ -95,26 +95,23 @@ class OnnxRestorer:
         self.multiple_of: int = told["multiple_of"]
         self.receptive_field: int | None = told["receptive_field"]
         self.global_statistics: bool = told["global_statistics"]
-        self.kernel_side: int | None = told.get(KERNEL)
-        """side of the kernels that the graph is to be given; None: it is given none"""
+        self.kernel: Mapping[str, Any] | None = told.get(KERNEL)
+        """of what `side` kernels are that the graph is to be given, whether by `edges`; or None"""
         self.info: WeightsInfo = info_of(metadata, where=f"the metadata of {path}")
         """the header of the weights that it was exported from"""
 
-    def __call__(
-        self, y: Tensor, kernel: Tensor | None = None, noise: Tensor | None = None
-    ) -> Tensor:
+    def __call__(self, y: Tensor) -> Tensor:
         """Restores `y`, N×C×h×w in [0, 1], on its device and of its type.
-
-        Args:
-            y: what was observed.
-            kernel: what blurred it, N×side×side, where the graph is given one.
-            noise: its standard deviation in grey, N, beside that.
 
         Raises:
             ShapeError: wrong rank, channels or sides.
             MemoryError: there is none left.
             WeightsError: onnxruntime fails otherwise.
         """
+        return self.run(y)[0]
+
+    def run(self, y: Tensor, **more: Tensor | None) -> list[Tensor]:
+        """All that the graph makes of `y` and what else it takes; faults as above."""
         if (
             y.ndim != 4
             or y.shape[1] != self.channels
@@ -125,33 +122,35 @@ class OnnxRestorer:
                 expected=f"N×{self.channels}×h×w, h and w multiples of {self.multiple_of}",
                 got="×".join(map(str, y.shape)),
             )
-        given = {"y": y, "kernel": kernel, "noise": noise}
         arrays = {
             name: tensor.detach().float().cpu().contiguous().numpy()
-            for name, tensor in given.items()
+            for name, tensor in {"y": y, **more}.items()
             if tensor is not None
         }
         try:
-            (x_hat,) = self._session.run(None, arrays)
+            found = self._session.run(None, arrays)
         except Exception as error:  # of no common kind, as above
             text = str(error).strip().splitlines()[0]
             if "alloc" in text.lower() or "out of memory" in text.lower():
                 raise MemoryError(text) from error
             raise WeightsError("an ONNX graph", expected="to run", got=text) from error
-        return torch.from_numpy(x_hat).to(y)
+        return [torch.from_numpy(each).to(y) for each in found]
 
 
 class OnnxDeconvolution:
-    """A graph and the kernels it is given: by strong edges, in which nothing is learnt.
+    """The graph of a `blind_deconvolution`, and what it is given: kernels, had as the network does.
 
     The one kernel of a large picture is found first, and then it is restored in tiles.
 
     Args:
         graph: one that is given kernels.
-        blur: of everything that is restored, 1×side×side and the noise; None: each picture's own.
+        blur: of everything that is restored, 1×side×side, and the noise where the graph takes it;
+            None: each picture's own.
     """
 
-    def __init__(self, graph: OnnxRestorer, blur: tuple[Tensor, Tensor] | None = None) -> None:
+    def __init__(
+        self, graph: OnnxRestorer, blur: tuple[Tensor, Tensor | None] | None = None
+    ) -> None:
         self._graph, self._blur = graph, blur
         self.channels, self.scale, self.multiple_of = graph.channels, graph.scale, graph.multiple_of
         self.receptive_field = graph.receptive_field
@@ -160,16 +159,28 @@ class OnnxDeconvolution:
 
     def __call__(self, y: Tensor) -> Tensor:
         """As `OnnxRestorer`."""
-        kernel, noise = self._blur or self._of(y)
-        return self._graph(y, kernel.expand(y.shape[0], -1, -1), noise.expand(y.shape[0]))
+        n, (kernel, noise) = y.shape[0], self._blur or self._of(y)
+        noise = None if noise is None else noise.expand(n)
+        return self._graph.run(y, kernel=kernel.expand(n, -1, -1), noise=noise)[0]
 
     def conditioned(self, y: Tensor) -> RestoreFn:
         """The restorer of `y` and its parts."""
         return OnnxDeconvolution(self._graph, self._of(y))
 
-    def _of(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        assert self._graph.kernel_side is not None
-        return blur_by_edges(y, side=self._graph.kernel_side)
+    def _of(self, y: Tensor) -> tuple[Tensor, Tensor | None]:
+        assert self._graph.kernel is not None
+        side = self._graph.kernel["side"]
+        if self._graph.kernel["edges"]:
+            return blur_by_edges(y, side=side)
+        window = telling(y)
+
+        def second(kernel: Tensor) -> Tensor:
+            return self._graph.run(window, kernel=kernel)[0]
+
+        nothing = torch.zeros(window.shape[0], side, side)
+        nothing[:, side // 2, side // 2] = 1
+        look = self._graph.run(window, kernel=nothing)[1]
+        return kernel_by_looks(window, look, second, side=side), None
 
 
 def _restorer(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:

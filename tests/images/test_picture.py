@@ -754,7 +754,7 @@ def test_png_text_behind_the_pixels(tmp_path: Path) -> None:
         assert opened.text == {"Comment": "late"}  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("extra", [b"behind", b"damaged", b"short"])
+@pytest.mark.parametrize("extra", [b"behind", b"damaged", b"short", b"zeros"])
 def test_png_chunks_that_are_none_are_left(tmp_path: Path, extra: bytes) -> None:
     whole = png(noise((H, W, 3)))
     text = chunk(b"tEXt", b"Comment\0hello")
@@ -762,6 +762,8 @@ def test_png_chunks_that_are_none_are_left(tmp_path: Path, extra: bytes) -> None
         b"behind": whole + b"\xff\xff\xff\xf0tEXtComment\0hi",
         b"damaged": whole[:33] + text[:-1] + bytes([text[-1] ^ 1]) + whole[33:],
         b"short": whole[:-12] + text[:-6],
+        # Cut short behind a head that promises more, with nothing or zeros where the sum would be.
+        b"zeros": whole[:-12] + struct.pack(">L", 90) + b"tEXtComment\0" + bytes(8),
     }[extra]
     (tmp_path / "a.png").write_bytes(content)
     try:

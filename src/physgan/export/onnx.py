@@ -141,9 +141,7 @@ def _exported(graph: nn.Module, network: RestorationNetwork, known: dict[str, An
                 graph,
                 tuple(given),
                 dynamo=True,
-                # What the exporter writes; its conversion to later ones passes over the bodies
-                # of loops (torch 2.13).
-                opset_version=18,
+                opset_version=18,  # what the exporter writes, with nothing converted
                 dynamic_shapes=tuple(shapes),
                 input_names=["y", "kernel", "noise"][: len(given)],
                 output_names=["x_hat", "look"][: 1 if known is None else 2],

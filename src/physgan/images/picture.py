@@ -521,9 +521,10 @@ def _png_chunks(path: Path) -> bytes:
                 )
             if name in _PNG_CHUNKS:
                 content = file.read(length + 4)  # with its checksum
-                own = len(content) == length + 4 and zlib.crc32(name + content[:-4])
-                if own != int.from_bytes(content[-4:], "big"):  # cut short or damaged
-                    continue
+                if len(content) < length + 4:  # cut short
+                    break
+                if zlib.crc32(name + content[:-4]) != int.from_bytes(content[-4:], "big"):
+                    continue  # damaged
                 if not content.startswith(_PNG_NOT_KEPT):
                     kept.append(start + content)
             else:

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,9 +184,21 @@ def test_no_tint_is_grey() -> None:
     assert torch.equal(a, a[:, :1].expand(5, 3))
 
 
+def test_a_share_has_no_haze() -> None:
+    x = torch.rand(400, 3, 1, 1)
+    theta = HazyScenes((0.5, 2.0), clear=0.3).sample(x, generator=generator())
+    none = theta["beta"] == 0
+    assert 0.2 < none.float().mean() < 0.4
+    assert theta["beta"][~none].min() >= 0.5
+    every = HazyScenes((0.5, 2.0)).sample(x, generator=generator())
+    assert torch.equal(theta["beta"][~none], every["beta"][~none])
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
+        ({"clear": 1.1}, "without haze"),
+        ({"clear": -0.1}, "without haze"),
         ({"beta": (-0.1, 1.0)}, "beta"),
         ({"beta": (2.0, 1.0)}, "beta"),
         ({"beta": (1.0, math.inf)}, "beta"),
@@ -195,9 +208,9 @@ def test_no_tint_is_grey() -> None:
         ({"tint": math.nan}, "tint"),
     ],
 )
-def test_bad_ranges(arguments: dict[str, tuple[float, float]], part: str) -> None:
+def test_bad_ranges(arguments: dict[str, Any], part: str) -> None:
     with pytest.raises(ThetaError, match=part):
-        HazyScenes(**arguments)  # type: ignore[arg-type]
+        HazyScenes(**arguments)
 
 
 @pytest.mark.parametrize("name", ["transmission", "airlight"])

@@ -93,6 +93,17 @@ def test_one_sigma_for_each_image(shape: tuple[int, ...]) -> None:
         add_noise(grey(2, side=4), torch.zeros(shape), generator=generator())
 
 
+def test_a_share_has_no_noise() -> None:
+    x = torch.rand(400, 1, 1, 1)
+    sigma = Noise((0.02, 0.1), quiet=0.3).sample(x, generator=generator())["sigma"]
+    none = sigma == 0
+    assert 0.2 < none.float().mean() < 0.4
+    every = Noise((0.02, 0.1)).sample(x, generator=generator())["sigma"]
+    assert torch.equal(sigma[~none], every[~none])
+    with pytest.raises(ThetaError, match="without noise"):
+        Noise(quiet=-0.1)
+
+
 def test_noise_draws_sigma_in_its_range() -> None:
     sigma = Noise((0.02, 0.1)).sample(torch.rand(2000, 1, 1, 1), generator=generator())["sigma"]
     assert sigma.shape == (2000,)

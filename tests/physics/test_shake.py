@@ -64,6 +64,16 @@ def test_kernels_fill_their_sizes() -> None:
     assert 7 <= float(reach.float().mean()) <= 10
 
 
+def test_a_share_is_not_shaken() -> None:
+    x = torch.rand(200, 1, 1, 1)
+    kernel = ShakeKernels((9, 15), still=0.3).sample(x, generator=generator())["kernel"]
+    still = kernel[:, 7, 7] == 1
+    assert 0.2 < still.float().mean() < 0.4
+    assert torch.equal(still, (kernel > 0).sum(dim=(1, 2)) == 1)
+    with pytest.raises(ThetaError, match="without shake"):
+        ShakeKernels(still=1.5)
+
+
 def test_kernels_are_thin_connected_and_uneven() -> None:
     kernel = ShakeKernels((25.0, 25.0)).sample(torch.rand(300, 1, 1, 1), generator=generator())
     kernels = kernel["kernel"].numpy()

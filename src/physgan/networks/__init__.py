@@ -14,6 +14,7 @@ from torch import nn
 from physgan.networks.base import RestorationNetwork
 from physgan.networks.convolution import channels_last
 from physgan.networks.deconvolution import BlindDeconvolution
+from physgan.networks.haze_inversion import HazeInversion
 from physgan.networks.init import init_normal
 from physgan.networks.norm import InstanceNorm
 from physgan.networks.patchgan import PatchDiscriminator
@@ -25,6 +26,7 @@ GENERATORS: Mapping[str, Callable[..., RestorationNetwork]] = MappingProxyType(
         "resnet9": ResNetGenerator,
         "unet": UNet,
         "blind_deconvolution": BlindDeconvolution,
+        "haze_inversion": HazeInversion,
     }
 )
 """Restorers by name. Each takes keyword arguments only and satisfies `physgan.types.RestoreFn`."""
@@ -43,6 +45,7 @@ __all__ = [
     "DISCRIMINATORS",
     "GENERATORS",
     "BlindDeconvolution",
+    "HazeInversion",
     "InstanceNorm",
     "PatchDiscriminator",
     "ResNetGenerator",

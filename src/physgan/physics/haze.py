@@ -158,6 +158,8 @@ class HazyScenes:
         tint: greatest deviation of one channel's airlight from that brightness, in the same. The
             first and the last channel deviate to opposite sides, towards dust or blue air; a
             quarter of the deviation is each channel's own.
+        clear: share of the images that have no haze at all, so that what is pale by itself is not
+            taken for hazy.
     """
 
     def __init__(
@@ -165,16 +167,20 @@ class HazyScenes:
         beta: tuple[float, float] = (0.2, 2.5),
         airlight: tuple[float, float] = (0.6, 1.0),
         tint: float = 0.08,
+        clear: float = 0.0,
     ) -> None:
         check_range("beta of a haze", beta)
         check_range("airlight of a haze", airlight, greatest=1.0)
         check_range("tint of a haze", (0.0, tint), greatest=1.0)
-        self.beta, self.airlight, self.tint = beta, airlight, tint
+        check_range("share of images without haze", (0.0, clear), greatest=1.0)
+        self.beta, self.airlight, self.tint, self.clear = beta, airlight, tint, clear
 
     def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
         """`depth` N×1×H×W up to 1, `beta` N and `airlight` N×C for the images of `x`."""
         n, c = x.shape[:2]
         beta = uniform(n, self.beta, generator=generator)
+        if self.clear:
+            beta = beta * (uniform(n, (0.0, 1.0), generator=generator) >= self.clear)
         level = uniform(n, self.airlight, generator=generator)[:, None]
         warmth = uniform(n, (-1.0, 1.0), generator=generator)[:, None]
         own = uniform(n * c, (-1.0, 1.0), generator=generator).reshape(n, c)

@@ -77,18 +77,26 @@ class Noise:
         sigma: least and greatest sigma, drawn per image.
         power: 1 draws all of them as often; above it quiet images are more frequent: with 3, half
             of all lie in the lowest eighth of the range.
+        quiet: share of the images that have no noise at all.
     """
 
-    def __init__(self, sigma: tuple[float, float] = (0.0, 0.1), power: float = 1.0) -> None:
+    def __init__(
+        self, sigma: tuple[float, float] = (0.0, 0.1), power: float = 1.0, quiet: float = 0.0
+    ) -> None:
         check_range("sigma of the noise, in units of the full range", sigma, greatest=1.0)
         if not 0 < power < math.inf:
             raise ThetaError("power of the noise", expected="a number above 0", got=str(power))
-        self.sigma, self.power = sigma, power
+        check_range("share of images without noise", (0.0, quiet), greatest=1.0)
+        self.sigma, self.power, self.quiet = sigma, power, quiet
 
     def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
         least, greatest = self.sigma
         u = uniform(x.shape[0], (0.0, 1.0), generator=generator) ** self.power
-        return {"sigma": least + (greatest - least) * u}
+        sigma = least + (greatest - least) * u
+        if self.quiet:
+            quiet = uniform(x.shape[0], (0.0, 1.0), generator=generator) < self.quiet
+            sigma = sigma.masked_fill(quiet, 0.0)
+        return {"sigma": sigma}
 
     def __call__(self, y: Tensor, theta: Theta, *, generator: Generator) -> Tensor:
         return add_noise(y, parameter(theta, "sigma", of="sensor with noise"), generator=generator)

@@ -43,22 +43,28 @@ class ShakeKernels:
         size: least and greatest side of the window in pixels, drawn uniformly.
         exposure: least and greatest share of the recorded motion that the shutter is open for,
             drawn uniformly: 0.2 gives gentle curves, 1 curves that turn several times.
+        still: share of the images that are not shaken at all, so that what is sharp stays so.
     """
 
     def __init__(
         self,
         size: tuple[float, float] = (9.0, 25.0),
         exposure: tuple[float, float] = (0.2, 1.0),
+        still: float = 0.0,
     ) -> None:
         check_range("size of a shake kernel", size, least=1.0)
         check_exposure(exposure)
-        self.size, self.exposure = size, exposure
+        check_range("share of images without shake", (0.0, still), greatest=1.0)
+        self.size, self.exposure, self.still = size, exposure, still
         self.side = 2 * math.ceil((size[1] - 1) / 2) + 1
 
     def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
         """`kernel`, N×side×side, each summing to one."""
         size = uniform(x.shape[0], self.size, generator=generator)
         exposure = uniform(x.shape[0], self.exposure, generator=generator)
+        if self.still:
+            still = uniform(x.shape[0], (0.0, 1.0), generator=generator) < self.still
+            size = size.masked_fill(still, 1.0)
         shift = fitted(hand_motion(exposure, generator=generator)[..., :2], (size - 1) / 2)
         return {"kernel": trace(shift, self.side)}
 

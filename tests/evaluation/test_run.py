@@ -93,9 +93,23 @@ def test_the_command_leaves_records_and_summary(
 def test_wrong_usage(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(ground, "--task", "deblur-text") == 2
     assert "got both" in capsys.readouterr().err
-    (ground / "x" / "p1.png").unlink()
+    for name in ("p0", "p1", "p2"):
+        (ground / "x" / f"{name}.png").rename(ground / "x" / f"other-{name}.png")
     assert evaluate(ground) == 1
-    assert "p1" in capsys.readouterr().err
+    assert "a partner of the same stem, got 6 without" in capsys.readouterr().err
+
+
+def test_a_picture_without_partner_costs_no_other(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ground / "x" / "p1.png").unlink()
+    (ground / "y" / "p2.png").unlink()
+    assert evaluate(ground, "--json") == 1
+    out, err = capsys.readouterr()
+    for name in ("y/p1.png", "x/p2.png"):
+        assert f"{name}' is left out: no partner of its stem" in err
+    summary = json.loads(out)
+    assert (summary["n"], summary["failed"]) == (1, 2)
 
 
 def test_what_cannot_be_measured_costs_no_other(

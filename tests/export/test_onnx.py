@@ -182,3 +182,29 @@ def test_files_that_are_no_graphs_of_ours(tmp_path: Path) -> None:
         OnnxRestorer(tmp_path / "foreign.onnx", device="mps")
     with pytest.raises(ShapeError):
         Restorer.from_pretrained("sr4", device="cpu")(noise(1, 2, 16, 16))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"kernel": []},
+        {"kernel": {"side": 9}},
+        {"kernel": {"side": (1 << 40) + 1, "edges": True}},
+        {"kernel": {"side": 9, "edges": 1}},
+        {"receptive_field": -100},
+        {"kernel": {"side": 8, "edges": True}},
+        {"scale": 0},
+        {"channels": True},
+        {"multiple_of": -8},
+    ],
+)
+def test_metadata_that_make_no_sense(changed: dict[str, object], tmp_path: Path) -> None:
+    small_weights(tmp_path / "w.safetensors")
+    network, info = load_weights(tmp_path / "w.safetensors")
+    export_onnx(network, info, tmp_path / "g.onnx")
+    model = onnx.load(tmp_path / "g.onnx")
+    (told,) = (each for each in model.metadata_props if each.key == "restorer")
+    told.value = json.dumps(json.loads(told.value) | changed)
+    onnx.save(model, tmp_path / "g.onnx")
+    with pytest.raises(WeightsError, match="'physgan export' wrote"):
+        Restorer.from_pretrained(tmp_path / "g.onnx", device="cpu")

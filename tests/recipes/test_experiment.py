@@ -18,7 +18,16 @@ from physgan import load_recipe, load_weights, train_recipe
 from physgan.errors import ImageError, RecipeError, TrainingError, WeightsError
 from physgan.networks import UNet
 from physgan.recipes.build import build_degradation, build_generator
-from physgan.recipes.experiment import CARD, LOG, RECIPE, START, WEIGHTS, _curve, _pictures
+from physgan.recipes.experiment import (
+    CARD,
+    LOG,
+    RECIPE,
+    START,
+    WEIGHTS,
+    _curve,
+    _pictures,
+    joined_licences,
+)
 from physgan.weights.file import save_weights
 from tests.training.tiny import draw_pictures, records, write_picture, write_recipe
 
@@ -405,3 +414,12 @@ def test_other_arithmetic_is_told_when_a_run_goes_on(
     carry_out(ground, NO_STEP)
     resume(ground, "--training.precision=bf16")
     assert "was in fp32 on cpu and goes on in bf16 on cpu" in caplog.text
+
+
+def test_licences_of_a_long_line_are_told_once_each() -> None:
+    first = joined_licences("research only", "research only")
+    assert first == "research only"
+    faces = joined_licences("faces", joined_licences("faces", joined_licences("views", first)))
+    assert faces == (
+        "faces; begun from weights of licence: views; begun from weights of licence: research only"
+    )

@@ -70,7 +70,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             got="one that holds one",
             remedy="Replace it with --overwrite, or name another folder.",
         )
-    from physgan.data.pairs import list_pairs, read_pair
+    from physgan.data.pairs import match_pairs, read_pair, without_partner
     from physgan.evaluation.reading import require_tesseract, text_error
     from physgan.metrics.protocol import protocol
     from physgan.restore.restorer import Restorer
@@ -78,7 +78,11 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     if arguments.text:
         require_tesseract()
     restorer = Restorer.from_pretrained(source, device=arguments.device)
-    pairs = list_pairs(arguments.degraded, arguments.clean)
+    pairs, lonely = match_pairs(arguments.degraded, arguments.clean)
+    if not pairs:
+        raise without_partner(arguments.degraded, arguments.clean, lonely)
+    for path in lonely:
+        print(f"physgan: '{path}' is left out: no partner of its stem", file=sys.stderr, flush=True)
     how = protocol(arguments.protocol, scale=restorer.fn.scale)
     explaining = None
     if arguments.theta is not None:
@@ -112,7 +116,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             file=sys.stderr,
             flush=True,
         )
-    failed = len(pairs) - len(records)
+    failed = len(lonely) + len(pairs) - len(records)
     summary = {**summarise(records, how), "failed": failed}
     write_evaluation(arguments.output, records, summary)
     if arguments.json:

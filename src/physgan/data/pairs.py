@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,14 +38,30 @@ def list_pairs(degraded: Path, clean: Path) -> list[tuple[str, Path, Path]]:
     Raises:
         ImageError: a picture without its partner, or two of one stem.
     """
+    pairs, lonely = match_pairs(degraded, clean)
+    if lonely:
+        raise without_partner(degraded, clean, lonely)
+    return pairs
+
+
+def without_partner(degraded: Path, clean: Path, lonely: Sequence[Path]) -> ImageError:
+    """What is wrong with two folders of which some pictures have no partner."""
+    return ImageError(
+        f"pairs in '{degraded}' and '{clean}'",
+        expected="every picture to have a partner of the same stem",
+        got=f"{len(lonely)} without, such as '{lonely[0].stem}'",
+    )
+
+
+def match_pairs(degraded: Path, clean: Path) -> tuple[list[tuple[str, Path, Path]], list[Path]]:
+    """What `list_pairs` gives, and the pictures of both folders that have no partner, by stem.
+
+    Raises:
+        ImageError: a folder is not there or holds no picture; or two of its pictures have one stem.
+    """
     ys, xs = _by_stem(degraded), _by_stem(clean)
-    if lonely := sorted(ys.keys() ^ xs.keys()):
-        raise ImageError(
-            f"pairs in '{degraded}' and '{clean}'",
-            expected="every picture to have a partner of the same stem",
-            got=f"{len(lonely)} without, such as '{lonely[0]}'",
-        )
-    return [(stem, ys[stem], xs[stem]) for stem in sorted(ys)]
+    lonely = [ys.get(stem) or xs[stem] for stem in sorted(ys.keys() ^ xs.keys())]
+    return [(stem, ys[stem], xs[stem]) for stem in sorted(ys.keys() & xs.keys())], lonely
 
 
 def read_pair(name: str, degraded: Path, clean: Path, *, channels: int = 3) -> Pair:

@@ -253,9 +253,14 @@ def blur_by_edges(y: Tensor, *, side: int) -> tuple[Tensor, Tensor]:
         noise = _noise(window.double().mean(dim=1, keepdim=True))
         if len(y) and y.shape[2] * y.shape[3] >= _ENOUGH:
             return strong_edges_kernel(window, side=side), noise
-        kernel = y.new_zeros(y.shape[0], side, side, dtype=torch.float32)
-        kernel[:, side // 2, side // 2] = 1
-        return kernel, noise
+        return no_blur(y, side=side), noise
+
+
+def no_blur(y: Tensor, *, side: int) -> Tensor:
+    """For each image of `y` the kernel that changes nothing, N×side×side, float32."""
+    kernel = y.new_zeros(y.shape[0], side, side, dtype=torch.float32)
+    kernel[:, side // 2, side // 2] = 1
+    return kernel
 
 
 def _noise(grey: Tensor) -> Tensor:

@@ -485,9 +485,8 @@ def _info(
     data = f"{pictures} clear pictures or crops, licence: {licence}"
     if began_from:
         training["began_from"] = began_from
-        if began_from["licence"] != licence:
-            # What it began from binds what it became.
-            licence = f"{licence}; begun from weights of licence: {began_from['licence']}"
+        # What it began from binds what it became.
+        licence = joined_licences(licence, str(began_from["licence"]))
     return WeightsInfo(
         architecture=raw["generator"]["name"],
         arguments=arguments,
@@ -500,6 +499,15 @@ def _info(
         measured=measured if outcome.measured else [],
         training=training,
     )
+
+
+def joined_licences(own: str, began_from: str) -> str:
+    """The licence of weights that began from others, each of those behind them told once."""
+    rest = dict.fromkeys(each for each in began_from.split(_BEGUN) if each != own)
+    return _BEGUN.join([own, *rest])
+
+
+_BEGUN = "; begun from weights of licence: "
 
 
 @cache

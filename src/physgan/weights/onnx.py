@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from physgan.errors import ShapeError, UsageError, WeightsError, install
-from physgan.networks.deconvolution import blur_by_edges, kernel_by_looks, telling
+from physgan.networks.deconvolution import blur_by_edges, kernel_by_looks, no_blur, telling
 from physgan.types import RestoreFn
 from physgan.weights.file import WeightsInfo, info_of
 
@@ -26,6 +26,10 @@ _TOLD: Mapping[str, tuple[type, ...]] = {
     "receptive_field": (int, type(None)),
     "global_statistics": (bool,),
 }
+
+
+_WIDEST = 1023
+"""side of a kernel that a graph may ask for; 31 is usual"""
 
 
 def describe(fn: RestoreFn) -> dict[str, Any]:
@@ -177,16 +181,20 @@ class OnnxDeconvolution:
         def second(kernel: Tensor) -> Tensor:
             return self._graph.run(window, kernel=kernel)[0]
 
-        nothing = torch.zeros(window.shape[0], side, side)
-        nothing[:, side // 2, side // 2] = 1
-        look = self._graph.run(window, kernel=nothing)[1]
+        look = self._graph.run(window, kernel=no_blur(window, side=side))[1]
         return kernel_by_looks(window, look, second, side=side), None
 
 
 def _restorer(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
     try:
         told = json.loads(metadata[RESTORER])
-        right = all(isinstance(told[name], kinds) for name, kinds in _TOLD.items())
+        right = all(type(told[name]) in kinds for name, kinds in _TOLD.items())
+        numbers = [told[name] for name in ("channels", "scale", "multiple_of", "receptive_field")]
+        right = right and all(number is None or number >= 1 for number in numbers)
+        if (kernel := told.get(KERNEL)) is not None:
+            side, edges = kernel["side"], kernel["edges"]
+            right = right and type(side) is int and 3 <= side <= _WIDEST and side % 2 == 1
+            right = right and type(edges) is bool
     except (KeyError, TypeError, ValueError):
         right = False
     if not right:

@@ -1,9 +1,9 @@
 """Weights of a run, measured and put into the package, with their card in docs/cards.
 
-    python -m benchmarks.ship RUN --task deblur-text --data DATA [--pages 12] [--twin RUN]
+    python -m benchmarks.ship RUN --task deblur-text --data DATA [--pages 12]
 
-Measures on the check sets of the task (checks.py) and on drawn pages; against a twin trained
-without physics where there is one. The numbers go into the header, and from it into the card.
+Measures on the check sets of the task (checks.py) and on drawn pages. The numbers go into the
+header, and from it into the card (cards.py).
 What falls short of its task's floors is marked experimental, with what it misses. Nothing is
 shipped that is larger than the package allows.
 """
@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
+import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -22,14 +24,11 @@ from benchmarks.pages import measure as read_pages
 from physgan.errors import WeightsError
 from physgan.files import replacing, write_text
 from physgan.restore.restorer import Restorer
-from physgan.weights.card import card_of
 from physgan.weights.catalogue import SHIPPED, find_weights
 from physgan.weights.file import JSON, load_weights, save_weights
 
 LARGEST = 8_000_000
 """Bytes of one shipped file."""
-
-CARDS = Path(__file__).parents[1] / "docs" / "cards"
 
 
 def on_pages(restorer: Restorer, pages: int) -> list[JSON]:
@@ -48,7 +47,6 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--task", required=True, choices=sorted(FLOORS))
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--twin", help="weights trained without physics")
     parser.add_argument("--pages", type=int, default=0)
     options = parser.parse_args()
     source = find_weights(options.run)
@@ -57,8 +55,7 @@ def main() -> None:
     # Of a run: what it held out. Shipped ones bring what was measured then, which is done again.
     held = info.measured if isinstance(info.measured, dict) else None
     measured: list[JSON] = [held] if held else []
-    twin = Restorer.from_pretrained(options.twin) if options.twin else None
-    rows = measure(restorer, options.task, options.data, twin=twin)
+    rows = measure(restorer, options.task, options.data)
     short = shortfalls(options.task, rows)
     measured += rows
     if options.pages:
@@ -77,10 +74,8 @@ def main() -> None:
     sums = dict(SHIPPED) | {options.task: hashlib.sha256(target.read_bytes()).hexdigest()}
     lines = [f"{digest}  {name}.safetensors\n" for name, digest in sorted(sums.items())]
     write_text(folder / "SHA256SUMS", "".join(lines))
-    CARDS.mkdir(exist_ok=True)
-    text = card_of(target, title=options.task)
-    write_text(CARDS / f"{options.task}.md", text)
-    print(text)
+    # In a process of its own: what ships is read when the package is imported.
+    subprocess.run([sys.executable, "-m", "benchmarks.cards", "--task", options.task], check=True)
 
 
 if __name__ == "__main__":

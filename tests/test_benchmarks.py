@@ -14,10 +14,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks import failures
 from benchmarks.train import drawn_crops, reference_of
+from physgan.metrics.protocol import protocol, scores
+from physgan.networks import UNet
 from physgan.recipes.build import build_degradation, build_objective
 from physgan.recipes.experiment import plan_of, players_of
 from physgan.recipes.load import load_recipe
+from physgan.restore.restorer import Restorer
 from physgan.training.logs import JsonLines
 from physgan.training.loop import fit
 
@@ -132,3 +136,26 @@ def test_the_command(tmp_path: Path) -> None:
     # Ours spares the discriminators' weights while the generator moves.
     assert told["ours"]["tflop_per_step"] < told["reference"]["tflop_per_step"]
     assert told["matrix_tflops"]["fp32"] > 0
+
+
+def test_failures_are_those_that_gain_least() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = UNet(widths=(4, 6), blocks=(1, 1))
+        torch.nn.init.normal_(network.head.weight, std=0.02)
+    found = failures.cases(Restorer(network.eval()), "derain", 5)
+    gains = [case.gain for case in found]
+    assert len(gains) == 5
+    assert gains == sorted(gains)
+    for case in found:
+        how = protocol("rgb")
+        after, before = (
+            min(40.0, scores(image, case.x, how)["psnr"]) for image in (case.x_hat, case.y)
+        )
+        assert case.gain == pytest.approx(after - before)
+    assert [case.picture for case in failures.of_each(found)] == list(
+        dict.fromkeys(case.picture for case in found)
+    )
+    sheet = failures.sheet(found[:2])
+    assert sheet.width > 3 * failures.SIDE
+    assert sheet.height > 2 * failures.SIDE

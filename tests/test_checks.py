@@ -14,7 +14,9 @@ from physgan.weights.catalogue import SHIPPED, shipped_file
 from physgan.weights.file import read_info
 from tests.training.tiny import write_picture
 
-GOOD: dict[str, Any] = {"input_psnr": 10.0, "psnr": 50.0, "checkerboard": 1.0}
+GOOD: dict[str, Any] = {
+    "input_psnr": 10.0, "psnr": 50.0, "checkerboard": 1.0, "checkerboard_of_clean": 2.0,
+}  # fmt: skip
 CLEAR: dict[str, Any] = {
     "set": NOTHING_WRONG, "protocol": "rgb", "psnr": 40.0, "colour_moves_by": 0.5,
 }  # fmt: skip
@@ -32,6 +34,12 @@ def test_floors(task: str) -> None:
         assert len(shortfalls(task, rows(task, **changed))) == len(FLOORS[task])
     # As many as there are to be measured.
     assert len(shortfalls(task, [])) == len(FLOORS[task]) + (task in CLEAN)
+
+
+@pytest.mark.parametrize(("after", "short"), [(2.0, 0), (2.1, 2), (float("nan"), 2)])
+def test_a_checkerboard_of_the_clear_pictures_own_is_none(after: float, short: int) -> None:
+    found = rows("derain", checkerboard=2.5, checkerboard_of_restored=after)
+    assert len(shortfalls("derain", found)) == short
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,12 @@ def require_twins(shipped: WeightsInfo, twin: WeightsInfo) -> None:
     Where files lie, how often a run reports and how it keeps its checkpoints does not matter.
     """
     ours, theirs = (_alike(info) for info in (shipped, twin))
+    weights = (ours.pop("gamma"), theirs.pop("gamma"))
     for what, gamma, right in (
-        ("what ships", ours.pop("gamma"), lambda gamma: gamma > 0),
-        ("the twin", theirs.pop("gamma"), lambda gamma: gamma == 0),
+        ("what ships", weights[0], weights[0] > 0),
+        ("the twin", weights[1], weights[1] == 0),
     ):
-        if not right(gamma):
+        if not right:
             raise UsageError(
                 f"gamma of {what}", expected="0 for the twin alone", got=str(gamma), remedy=_REMEDY
             )

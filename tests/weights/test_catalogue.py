@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
 from torch import Generator
 
+from benchmarks.cards import twin_of, twin_section
+from benchmarks.twins import require_twins
 from physgan.data.synthesis import synthesise
 from physgan.data.text.known import render_known_page
-from physgan.errors import WeightsError
+from physgan.errors import UsageError, WeightsError
 from physgan.metrics.protocol import protocol, scores
 from physgan.recipes.build import build_degradation
 from physgan.recipes.load import load_recipe, physics_of
@@ -24,7 +29,7 @@ from physgan.weights.file import read_info
 from tests.restore.small import small_weights
 
 ROOT = Path(__file__).parents[2]
-TASKS = ("deblur-text", "dehaze", "derain", "sr4")
+TASKS = ("deblur-face", "deblur-natural", "deblur-text", "dehaze", "derain", "sr4")
 
 
 def test_these_tasks_ship() -> None:
@@ -56,8 +61,15 @@ def test_the_header_says_how_they_came_about(task: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_card_is_that_of_the_file(task: str) -> None:
-    card = (ROOT / "docs" / "cards" / f"{task}.md").read_text(encoding="utf-8")
-    assert card == card_of(shipped_file(task), title=task)
+    cards = ROOT / "docs" / "cards"
+    card = (cards / f"{task}.md").read_text(encoding="utf-8")
+    of_the_header = card_of(shipped_file(task), title=task)
+    assert card.startswith(of_the_header)
+    twin, _, failures = card.removeprefix(of_the_header).partition("\n## Where it fails\n")
+    told = twin_of(task)
+    assert twin == ("" if told is None else "\n" + twin_section(told))
+    (picture,) = re.findall(r"\]\((.+\.jpg)\)", failures)
+    assert (cards / picture).is_file()
 
 
 def test_text_is_restored_and_clear_text_not_spoilt() -> None:
@@ -98,7 +110,7 @@ def test_weights_that_were_changed_are_refused(
     small_weights(tmp_path / "deblur-text.safetensors")
     with pytest.raises(WeightsError, match="got another"):
         shipped_file("deblur-text")
-    with pytest.raises(WeightsError, match="one of deblur-text"):
+    with pytest.raises(WeightsError, match="one of deblur-face"):
         shipped_file("deblur-texts")
 
 
@@ -106,3 +118,35 @@ def test_the_global_generator_is_left_alone() -> None:
     before = torch.get_rng_state()
     Restorer.from_pretrained("deblur-text", device="cpu")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("changed", "part"),
+    [
+        ({}, None),
+        ({"gamma": 10.0}, "gamma of the twin: expected 0"),
+        ({"seed": 7}, "seed of the twin"),
+        ({"steps": 7}, "steps of the twin"),
+        ({"lambda": 7}, "objective of the twin"),
+        ({"crop": 64}, "data of the twin"),
+        ({"batch": 1}, "training of the twin"),
+    ],
+)
+def test_twins_differ_in_their_physics_alone(changed: dict[str, Any], part: str | None) -> None:
+    shipped = read_info(shipped_file("sr4"))
+    recipe: dict[str, Any] = dict(shipped.recipe)  # type: ignore[arg-type]
+    places = {"objective": ("lambda", "gamma"), "data": ("crop",), "training": ("batch",)}
+    recipe["objective"] = recipe["objective"] | {"gamma": 0.0}
+    for place, names in places.items():
+        recipe[place] = recipe[place] | {name: changed[name] for name in names if name in changed}
+    run = {name: changed[name] for name in ("seed", "steps") if name in changed}
+    twin = dataclasses.replace(
+        shipped,
+        recipe=recipe,
+        training=dict(shipped.training) | run,
+    )
+    if part is None:
+        require_twins(shipped, twin)
+        return
+    with pytest.raises(UsageError, match=part):
+        require_twins(shipped, twin)

@@ -18,7 +18,7 @@ def test_every_task_is_listed_with_licence_and_numbers(
     out = capsys.readouterr().out
     for task in SHIPPED:
         assert task in out
-    assert out.count("licence: ") == len(SHIPPED)
+    assert out.count(" MB, licence: ") == len(SHIPPED)
     assert " dB" in out
 
 

@@ -33,12 +33,12 @@ def test_every_shipped_file_exports_and_agrees(task: str, tmp_path: Path) -> Non
     network, info = load_weights(shipped_file(task))
     found = export_onnx(network, info, tmp_path / "graph.onnx")
     assert len({each.shape for each in found}) == 3
-    assert max(each.difference for each in found) < 1e-5
+    assert max(each.difference for each in found) < 1e-4
     graph = Restorer.from_pretrained(tmp_path / "graph.onnx", device="cpu")
     assert graph.info == info
     # Sides that no multiple of anything fits.
     y = noise(2, 3, 33, 50)
-    assert torch.allclose(graph(y), Restorer(network)(y), atol=1e-5)
+    assert torch.allclose(graph(y), Restorer(network)(y), atol=1e-4)
 
 
 def test_half_precision_is_half_the_size(tmp_path: Path) -> None:

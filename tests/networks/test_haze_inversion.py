@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from physgan.restore.page import restore_images
 from physgan.restore.tiled import restore_tiled
 from physgan.restore.whole import restore_whole
 from physgan.types import RestoreFn
-from physgan.weights.file import JSON, WeightsInfo
+from physgan.weights.catalogue import shipped_file
+from physgan.weights.file import JSON, read_info
 from physgan.weights.onnx import open_graph
 
 TINY: dict[str, Any] = {"widths": (4, 6), "blocks": (1, 1), "shrink": 2}
@@ -31,6 +33,11 @@ def images(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Te
     return torch.rand(shape, generator=Generator().manual_seed(seed), dtype=dtype)
 
 
+def bias_of(made: HazeInversion) -> Tensor:
+    """Of the maps: thickness by colour, thickness, airlight; four numbers for each."""
+    return made.get_parameter("small.head.bias")
+
+
 def network(std: float = 0.1, **changes: Any) -> HazeInversion:
     """A small network that sees haze everywhere."""
     made = HazeInversion(**(TINY | changes)).eval()
@@ -38,7 +45,7 @@ def network(std: float = 0.1, **changes: Any) -> HazeInversion:
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=draws), alpha=std)
-        made.small.head.bias[made.channels * 4 :][:4] += 0.8  # type: ignore[index]
+        bias_of(made)[made.channels * 4 :][:4] += 0.8
     return made
 
 
@@ -71,7 +78,7 @@ def test_starts_as_the_identity(training: bool) -> None:
 def test_what_seems_clearer_than_clear_stays_as_it_is() -> None:
     made = HazeInversion(**TINY)
     with torch.no_grad():
-        made.small.head.bias[12:16] = -1.0  # type: ignore[index]
+        bias_of(made)[12:16] = -1.0
     y = images(1, 3, 16, 16)
     assert torch.equal(made.eval()(y), y)
     assert not torch.equal(made.train()(y), y)
@@ -86,8 +93,7 @@ def test_undoes_the_haze_of_the_physics(thickness: float) -> None:
     y = depth_haze(x, depth, beta, airlight)
     made = HazeInversion(**TINY).double().eval()
     with torch.no_grad():
-        bias = made.small.head.bias
-        assert bias is not None
+        bias = bias_of(made)
         bias[12:16] = thickness
         for channel in range(3):
             bias[16 + 4 * channel : 20 + 4 * channel] = airlight[0, channel] - 0.8
@@ -153,7 +159,7 @@ def test_sees_as_far_as_it_says(arguments: dict[str, Any]) -> None:
     made = network(std=0.3, **arguments).double().train()
     with torch.no_grad():  # neither thickness nor airlight at the end of its range
         made.small.head.weight.mul_(0.02)
-        made.small.head.bias.mul_(0.02)  # type: ignore[union-attr]
+        bias_of(made).mul_(0.02)
     assert made.receptive_field is not None
     step, reach = made.multiple_of, made.receptive_field // 2
     side = -(-(2 * reach + 4 * step) // step) * step
@@ -185,17 +191,7 @@ def test_tiles_are_the_whole(h: int, w: int, tile: int) -> None:
 def test_its_graph_agrees(tmp_path: Path) -> None:
     made = network()
     arguments: dict[str, JSON] = {"widths": [4, 6], "blocks": [1, 1], "shrink": 2}
-    info = WeightsInfo(
-        architecture="haze_inversion",
-        arguments=arguments,
-        channels=3,
-        scale=1,
-        recipe={"name": "small"},
-        commit="none",
-        data="nothing",
-        licence="CC0-1.0",
-        measured={},
-    )
+    info = dataclasses.replace(read_info(shipped_file("dehaze")), arguments=arguments)
     path = tmp_path / "small.onnx"
     export_onnx(made, info, path)
     y = images(1, 3, 43, 48)

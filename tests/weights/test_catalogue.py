@@ -134,7 +134,8 @@ def test_the_global_generator_is_left_alone() -> None:
 )
 def test_twins_differ_in_their_physics_alone(changed: dict[str, Any], part: str | None) -> None:
     shipped = read_info(shipped_file("sr4"))
-    recipe: dict[str, Any] = dict(shipped.recipe)  # type: ignore[arg-type]
+    assert isinstance(shipped.recipe, dict)
+    recipe: dict[str, Any] = {**shipped.recipe}
     places = {"objective": ("lambda", "gamma"), "data": ("crop",), "training": ("batch",)}
     recipe["objective"] = recipe["objective"] | {"gamma": 0.0}
     for place, names in places.items():

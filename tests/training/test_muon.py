@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Generator, Tensor, nn
-from torch.optim import Adam
+from torch.optim import AdamW
 
 from physgan.training.muon import Muon, orthogonalised
 from physgan.training.state import MANIFEST
@@ -39,13 +39,16 @@ def test_directions_stay_and_lengths_become_alike() -> None:
     assert float((turned - torch.diag(turned.diagonal())).abs().max()) < 1e-4
 
 
-def test_moves_as_torch_s_own_does() -> None:
+@pytest.mark.parametrize("weight_decay", [0.0, 30.0])
+def test_moves_as_torch_s_own_does(weight_decay: float) -> None:
     """Which knows matrices alone and iterates in bfloat16."""
     kernel = nn.Parameter(noise(32, 20, 3, 3).contiguous(memory_format=torch.channels_last))
     matrix = nn.Parameter(kernel.detach().flatten(1).clone())
     start = matrix.detach().clone()
-    ours = Muon([kernel], lr=1e-2)
-    theirs = torch.optim.Muon([matrix], lr=1e-2, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    ours = Muon([kernel], lr=1e-2, weight_decay=weight_decay)
+    theirs = torch.optim.Muon(
+        [matrix], lr=1e-2, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
     for step in range(4):
         g = noise(32, 20, 3, 3, seed=step + 10)
         kernel.grad, matrix.grad = g.contiguous(memory_format=torch.channels_last), g.flatten(1)
@@ -58,8 +61,8 @@ def test_moves_as_torch_s_own_does() -> None:
 def test_what_is_no_hidden_kernel_moves_by_adam() -> None:
     network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 1), nn.Conv2d(16, 3, 3))
     twin = copy.deepcopy(network)
-    ours = Muon(network.parameters(), lr=1e-3, betas=(0.5, 0.9))
-    theirs = Adam(twin.parameters(), lr=1e-3, betas=(0.5, 0.9))
+    ours = Muon(network.parameters(), lr=1e-3, betas=(0.5, 0.9), weight_decay=30)
+    theirs = AdamW(twin.parameters(), lr=1e-3, betas=(0.5, 0.9), weight_decay=30)
     for step in range(3):
         for i, (p, q) in enumerate(zip(network.parameters(), twin.parameters(), strict=True)):
             p.grad = noise(*p.shape, seed=10 * step + i)
@@ -75,7 +78,7 @@ def test_what_is_no_hidden_kernel_moves_by_adam() -> None:
 
 def test_a_broken_step_leaves_no_trace() -> None:
     network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 1))
-    optimiser = Muon(network.parameters(), lr=1e-2)
+    optimiser = Muon(network.parameters(), lr=1e-2, weight_decay=30)
     for i, p in enumerate(network.parameters()):
         p.grad = noise(*p.shape, seed=i)
     optimiser.step()
@@ -86,6 +89,17 @@ def test_a_broken_step_leaves_no_trace() -> None:
     optimiser.step()
     torch.testing.assert_close(network.state_dict(), before[0], rtol=0, atol=0)
     torch.testing.assert_close(optimiser.state_dict()["state"], before[1]["state"], rtol=0, atol=0)
+
+
+def test_goes_on_from_before_there_was_a_decay() -> None:
+    network = nn.Conv2d(16, 16, 1)
+    optimiser, saved = (Muon(network.parameters(), lr=1e-2) for _ in range(2))
+    former = saved.state_dict()
+    del former["param_groups"][0]["weight_decay"]
+    optimiser.load_state_dict(former)
+    for p in network.parameters():
+        p.grad = torch.ones_like(p)
+    optimiser.step()
 
 
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_every_number_of_a_recipe_reaches_the_plan() -> None:
         "deblur-natural",
         [
             "--seed=12",
-            "--optimiser={method: muon, lr: 0.003, betas: [0.7, 0.8], clip: 3.5}",
+            "--optimiser={method: muon, lr: 0.003, betas: [0.7, 0.8], clip: 3.5, weight_decay: 0.3}",
             "--training.parts=2",
             "--training.recompute",
             "--objective.pool=7",
@@ -117,6 +117,7 @@ def test_every_number_of_a_recipe_reaches_the_plan() -> None:
         "lr": 0.003,
         "betas": (0.7, 0.8),
         "clip": 3.5,
+        "weight_decay": 0.3,
         "ema": 0.5,
         "pool": 7,
         "precision": "fp32",
@@ -221,6 +222,24 @@ def test_compact_reaches_the_checkpoint(tmp_path: Path, compact: bool) -> None:
     flat = checkpoint(tmp_path)
     kinds = {t.dtype for name, t in flat.items() if name.startswith("ema/")}
     assert kinds == {torch.float16 if compact else torch.float32}
+
+
+@pytest.mark.parametrize("method", ["adam", "muon"])
+def test_the_generator_s_weights_decay_and_no_discriminator_s(tmp_path: Path, method: str) -> None:
+    def kept(weight_decay: float) -> dict[str, float]:
+        """Of the lengths that the weights of each player had."""
+        networks = players()
+        before = {name: length(n) for name, n in networks.items()}
+        (tmp_path / str(weight_decay)).mkdir()
+        run(tmp_path / str(weight_decay), networks, method=method, lr=1e-3, weight_decay=weight_decay)
+        return {name: length(n) / before[name] for name, n in networks.items()}
+
+    def length(network: nn.Module) -> float:
+        return float(nn.utils.get_total_norm([p.detach() for p in network.parameters()]))
+
+    without, all_of_it = kept(0), kept(1000)
+    assert all_of_it["generator"] < 0.2 < 0.9 < without["generator"]
+    assert all_of_it["clear"] > 0.9
 
 
 def test_pool_and_betas_reach_the_players(tmp_path: Path) -> None:

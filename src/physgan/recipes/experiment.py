@@ -311,6 +311,7 @@ def plan_of(recipe: Recipe, steps_per_epoch: int) -> Plan:
         method=recipe.optimiser.method,
         lr=recipe.optimiser.lr,
         betas=recipe.optimiser.betas,
+        weight_decay=recipe.optimiser.weight_decay,
         clip=recipe.optimiser.clip,
         ema=training.ema,
         pool=recipe.objective.pool,

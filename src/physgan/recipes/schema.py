@@ -168,6 +168,12 @@ class Optimiser(Strict):
     clip: float | None = Field(
         None, gt=0, description="Greatest norm of the generator's gradient; none if empty."
     )
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        description="Share of the generator's weights, times the learning rate, that each step "
+        "takes: without it those that muon moves grow for as long as a run lasts.",
+    )
 
 
 class Schedule(Strict):

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 from torch.profiler import record_function
 
 from physgan.data.crops import Crops, ahead
@@ -57,6 +57,7 @@ class Plan:
     lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
     clip: float | None = None
+    weight_decay: float = 0.0
     ema: float = 0.999
     pool: int = 50
     precision: str = "fp32"
@@ -276,7 +277,7 @@ def _players(
     pools: dict[str, ImagePool] = {}
     for name, network in networks.items():
         raw[name] = channels_last(network.to(fabric.device)).train()
-        optimisers[name] = _optimiser(raw[name], plan.method if name == GENERATOR else "adam", plan)
+        optimisers[name] = _optimiser(raw[name], plan, generator=name == GENERATOR)
         module = torch.compile(raw[name]) if plan.compile else raw[name]
         prepared, optimiser = fabric.setup(module, optimisers[name])  # type: ignore[arg-type]
         if name == GENERATOR:
@@ -298,10 +299,13 @@ def _players(
     return state, wrapped[GENERATOR], opponents
 
 
-def _optimiser(network: nn.Module, method: str, plan: Plan) -> Optimizer:
-    if method == "muon":
-        return Muon(network.parameters(), lr=plan.lr, betas=plan.betas)
-    return Adam(network.parameters(), lr=plan.lr, betas=plan.betas, fused=True)
+def _optimiser(network: nn.Module, plan: Plan, *, generator: bool) -> Optimizer:
+    parameters, lr, betas = network.parameters(), plan.lr, plan.betas
+    if not generator:
+        return Adam(parameters, lr=lr, betas=betas, fused=True)
+    if plan.method == "muon":
+        return Muon(parameters, lr=lr, betas=betas, weight_decay=plan.weight_decay)
+    return AdamW(parameters, lr=lr, betas=betas, weight_decay=plan.weight_decay, fused=True)
 
 
 def _outcome(state: TrainState) -> Outcome:

@@ -3,7 +3,8 @@
 After Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024): Nesterov
 momentum, of which the nearest matrix with singular values near 1 is taken by five Newton-Schulz
 iterations. The scale of a move follows Liu et al., "Muon is Scalable for LLM Training" (2025),
-section 2.2: its root mean square is that of a typical move of Adam, so that both share a rate.
+section 2.2: its root mean square is that of a typical move of Adam, so that both share a rate. So
+does the decay of weights, without which kernels grow for as long as they move.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Muon(Optimizer):
         lr: of both.
         betas: of Adam.
         momentum: of Muon.
+        weight_decay: share of every parameter, times `lr`, that it loses with each move.
     """
 
     # Tells that `found_inf` is heeded, as torch's fused optimisers do.
@@ -64,10 +66,16 @@ class Muon(Optimizer):
         lr: float,
         betas: tuple[float, float] = (0.9, 0.999),
         momentum: float = 0.95,
+        weight_decay: float = 0.0,
     ) -> None:
+        defaults = {"lr": lr, "betas": betas, "momentum": momentum, "weight_decay": weight_decay}
         # `fused` tells torch that the counts of steps belong on the parameters' device.
-        defaults = {"lr": lr, "betas": betas, "momentum": momentum, "fused": True}
-        super().__init__(parameters, defaults)
+        super().__init__(parameters, defaults | {"fused": True})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("weight_decay", 0.0)  # of runs from before there was one
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -99,10 +107,13 @@ class Muon(Optimizer):
         matrix = columns.flatten(1)
         move = orthogonalised(matrix).view(columns.shape).movedim(-1, 1)
         scale = group["lr"] * _LIKE_ADAM * max(matrix.shape) ** 0.5
+        move = move * scale
+        if group["weight_decay"]:
+            move = move + p * (group["lr"] * group["weight_decay"])
         if found_inf is not None:
             move = torch.where(found_inf.bool(), 0.0, move)
         held.copy_(m)
-        p.sub_(move, alpha=scale)
+        p.sub_(move)
 
     def _adam(
         self, parameters: list[Tensor], group: dict[str, Any], found_inf: Tensor | None
@@ -126,9 +137,10 @@ class Muon(Optimizer):
             beta1=group["betas"][0],
             beta2=group["betas"][1],
             lr=group["lr"],
-            weight_decay=0.0,
+            weight_decay=group["weight_decay"],
             eps=1e-8,
             maximize=False,
+            decoupled_weight_decay=True,
         )
 
 

@@ -192,6 +192,23 @@ def test_the_stage_draws_whole_qualities_in_its_range() -> None:
     assert Jpeg((70, 70)).sample(x[:2], generator=generator())["quality"].tolist() == [70, 70]
 
 
+def test_some_images_are_not_compressed() -> None:
+    x = torch.cat([picture(24, 40, 3, seed=i) for i in range(40)])
+    stage = Jpeg((30, 60), raw=0.4)
+    theta = stage.sample(x, generator=generator())
+    stage.check(theta)
+    raw = torch.isinf(theta["quality"])
+    assert 8 < int(raw.sum()) < 24
+    x.requires_grad_()
+    y = stage(x, theta, generator=generator())
+    torch.testing.assert_close(y[raw], (x[raw] * 255).round() / 255)
+    assert ((y - x)[~raw].abs().amax((1, 2, 3)) > 2 / 255).all()
+    # The others are what they are without those beside them.
+    torch.testing.assert_close(y[~raw], jpeg(x[~raw], theta["quality"][~raw]))
+    (slope,) = torch.autograd.grad(y[raw].sum(), x)
+    torch.testing.assert_close(slope[raw], torch.ones_like(slope[raw]))
+
+
 def test_beside_noise_in_one_camera() -> None:
     camera = SensorChain([Noise(), Clip(), Jpeg(subsampling="4:4:4")])
     assert isinstance(Jpeg(), Sensor)
@@ -220,6 +237,7 @@ def test_qualities_are_those_of_programs() -> None:
         ({"quality": (0, 50)}, "quality of JPEG: expected 1 <= least <= greatest <= 100"),
         ({"quality": (60, 50)}, "quality of JPEG"),
         ({"quality": (60, 101)}, "quality of JPEG"),
+        ({"raw": 1.5}, "share of images without JPEG"),
         ({"subsampling": "4:2:2"}, r"subsampling of JPEG.*'4:2:2'.*Did you mean"),
     ],
 )

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from physgan.errors import ShapeError
 from physgan.physics.checks import check_choice, check_images, check_range, check_values, parameter
+from physgan.physics.draw import uniform
 from physgan.types import Theta
 
 Subsampling: TypeAlias = Literal["4:2:0", "4:4:4"]
@@ -69,7 +70,8 @@ def jpeg(y: Tensor, quality: Tensor, *, subsampling: Subsampling = "4:2:0") -> T
     Args:
         y: images N×C×H×W in [0, 1]; what lies outside is clipped first. C = 3 is colour, all else
             is grey, channel by channel.
-        quality: N, whole numbers from 1 to 100 as programs name them; others are rounded.
+        quality: N, whole numbers from 1 to 100 as programs name them, others are rounded; infinity
+            leaves an image as it is, but for levels.
         subsampling: of colour; changes nothing for grey.
 
     Returns:
@@ -99,6 +101,8 @@ def jpeg(y: Tensor, quality: Tensor, *, subsampling: Subsampling = "4:2:0") -> T
 
 def _compressed(y: Tensor, quality: Tensor, subsampling: Subsampling) -> Tensor:
     levels = _round(y.clamp(0, 1) * 255)
+    raw = torch.isinf(quality)
+    quality = quality.masked_fill(raw, 100)
     light, colour = _steps(quality, _LIGHT), _steps(quality, _COLOUR)
     if y.shape[1] != 3:
         decoded = _coded(levels - 128, light) + 128
@@ -109,7 +113,7 @@ def _compressed(y: Tensor, quality: Tensor, subsampling: Subsampling) -> Tensor:
         chroma = _through(samples[:, 1:], (samples[:, 1:] - 0.5).ceil())
         chroma = _halved(chroma, colour) if subsampling == "4:2:0" else _coded(chroma, colour)
         decoded = _round(_mixed(torch.cat([luma + 128, chroma], dim=1), _RGB)).clamp(0, 255)
-    return decoded / 255
+    return torch.where(raw[:, None, None, None], levels, decoded) / 255
 
 
 class Jpeg:
@@ -120,16 +124,21 @@ class Jpeg:
     Args:
         quality: least and greatest quality, from 1 to 100, drawn uniformly per image.
         subsampling: `4:2:0` as most programs write, or `4:4:4`, which keeps all colour.
+        raw: share of the images that are not compressed; their quality is infinite.
     """
 
     saturates = True
 
     def __init__(
-        self, quality: tuple[int, int] = (30, 95), subsampling: Subsampling = "4:2:0"
+        self,
+        quality: tuple[int, int] = (30, 95),
+        subsampling: Subsampling = "4:2:0",
+        raw: float = 0.0,
     ) -> None:
         check_range("quality of JPEG", quality, least=1, greatest=100)
         check_choice("subsampling of JPEG", subsampling, get_args(Subsampling))
-        self.quality = quality
+        check_range("share of images without JPEG", (0.0, raw), greatest=1.0)
+        self.quality, self.raw = quality, raw
         self.subsampling: Subsampling = subsampling
 
     def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
@@ -137,15 +146,20 @@ class Jpeg:
         drawn = torch.randint(
             low, high + 1, x.shape[:1], generator=generator, device=generator.device
         )
-        return {"quality": drawn.float()}
+        quality = drawn.float()
+        if self.raw:
+            raw = uniform(x.shape[0], (0.0, 1.0), generator=generator) < self.raw
+            quality = quality.masked_fill(raw, math.inf)
+        return {"quality": quality}
 
     def __call__(self, y: Tensor, theta: Theta, *, generator: Generator) -> Tensor:
         quality = parameter(theta, "quality", of="sensor with JPEG")
         return jpeg(y, quality, subsampling=self.subsampling)
 
     def check(self, theta: Theta) -> None:
-        """Raises ThetaError unless quality lies in 1 to 100."""
+        """Raises ThetaError unless quality lies in 1 to 100, or is infinite."""
         quality = parameter(theta, "quality", of="sensor with JPEG")
+        quality = quality[quality != math.inf]
         check_values("quality of JPEG", quality, least=1, greatest=100)
 
 

@@ -2,9 +2,10 @@
 
     python -m benchmarks.twins TWIN --task TASK --data DATA
 
-TWIN is the task's last run over again, with `--objective.gamma 0` and else the same: seed, steps,
-what it began from, pictures. Both are measured on the check sets (checks.py), picture by
-picture; the rows go to benchmarks/results, where cards.py finds them.
+TWIN is the task's training over again, with `--objective.gamma 0` and else the same: seeds, steps,
+pictures. Where a training took several runs, all of them may be had over again, or the last ones
+from what these began from. Both are measured on the check sets (checks.py), picture by picture;
+the rows go to benchmarks/results, where cards.py finds them.
 """
 
 from __future__ import annotations
@@ -24,12 +25,33 @@ from physgan.weights.catalogue import SHIPPED, find_weights, shipped_file
 from physgan.weights.file import WeightsInfo, read_info
 
 
-def require_twins(shipped: WeightsInfo, twin: WeightsInfo) -> None:
-    """Raises UsageError unless two runs differ in the weight of the physics alone.
+def require_twins(shipped: WeightsInfo, twin: WeightsInfo) -> tuple[int, bool]:
+    """How many runs two trainings took that differ in the weight of the physics alone.
 
     Where files lie, how often a run reports and how it keeps its checkpoints does not matter.
+
+    Returns:
+        The number of runs, and whether these are all; before them both are the same weights.
+
+    Raises:
+        UsageError: they differ in more than that, or not in that.
     """
-    ours, theirs = (_alike(info) for info in (shipped, twin))
+    ours, theirs = _runs(shipped), _runs(twin)
+    number = 0
+    while ours and theirs and ours[0]["sha256"] != theirs[0]["sha256"]:
+        _require_alike(_alike(ours.pop(0)), _alike(theirs.pop(0)))
+        number += 1
+    if len(ours) != len(theirs):
+        raise UsageError(
+            "what the twin began from",
+            expected="what the shipped weights began from, or a twin of it",
+            got="other weights",
+            remedy=_REMEDY,
+        )
+    return number, not ours
+
+
+def _require_alike(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     weights = (ours.pop("gamma"), theirs.pop("gamma"))
     for what, gamma, right in (
         ("what ships", weights[0], weights[0] > 0),
@@ -49,19 +71,30 @@ def require_twins(shipped: WeightsInfo, twin: WeightsInfo) -> None:
 _REMEDY = "Train it with --objective.gamma 0, and else as what ships was trained."
 
 
-def _alike(info: WeightsInfo) -> dict[str, Any]:
-    """What two twins have in common, and gamma."""
-    if not isinstance(info.recipe, Mapping):
+def _runs(info: WeightsInfo) -> list[dict[str, Any]]:
+    """The runs of a training, the last one first, each with its recipe."""
+    run: dict[str, Any] = {**info.training, "recipe": info.recipe, "sha256": None}
+    runs = [run]
+    while before := runs[-1].get("began_from"):
+        runs.append(before)
+    # The last files of both are compared, whatever they are.
+    runs[0]["sha256"] = object()
+    return runs
+
+
+def _alike(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run and its twin have in common, and gamma."""
+    if not isinstance(run["recipe"], Mapping):
         raise UsageError("weights to compare", expected="the recipe in their header", got="none")
-    recipe: dict[str, Any] = dict(info.recipe)
-    alike = {name: recipe[name] for name in ("physics", "generator", "discriminator", "optimiser")}
+    recipe: dict[str, Any] = dict(run["recipe"])
+    alike = {name: recipe[name] for name in ("physics", "generator", "discriminator")}
+    alike["optimiser"] = {"weight_decay": 0.0} | recipe["optimiser"]  # once there was none
     alike["objective"] = dict(recipe["objective"])
     alike["gamma"] = alike["objective"].pop("gamma")
     alike["data"] = {k: recipe["data"][k] for k in ("channels", "crop", "fit", "augment")}
     told = ("batch", "schedule", "ema", "precision")
     alike["training"] = {k: recipe["training"][k] for k in told}
-    run = ("steps", "seed", "began_from", "arithmetic")
-    return alike | {name: info.training.get(name) for name in run}
+    return alike | {name: run.get(name) for name in ("steps", "seed", "arithmetic")}
 
 
 def main() -> None:
@@ -73,14 +106,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     options = parser.parse_args()
     shipped, twin = read_info(shipped_file(options.task)), read_info(find_weights(options.twin))
-    require_twins(shipped, twin)
+    runs, whole = require_twins(shipped, twin)
     rows = measure(
         Restorer.from_pretrained(options.task),
         options.task,
         options.data,
         twin=Restorer.from_pretrained(options.twin),
     )
-    whole = "all of the training" if "began_from" not in shipped.training else "the last run alone"
+    last = "the last run alone" if runs == 1 else f"the last {runs} runs"
     kept = ("set", "protocol", "n", "psnr", "psnr_without_physics", "physics_gain", "interval")
     result = {
         "task": options.task,
@@ -88,7 +121,7 @@ def main() -> None:
         "steps": twin.training["steps"],
         "hours": twin.training["hours"],
         "seed": twin.training["seed"],
-        "scope": whole,
+        "scope": "all of the training" if whole else last,
         "rows": [{k: row[k] for k in kept} for row in rows if "physics_gain" in row],
     }
     write_text(twin_file(options.task), json.dumps(result, indent=1, ensure_ascii=False) + "\n")

@@ -92,7 +92,8 @@ def test_every_number_of_a_recipe_reaches_the_plan() -> None:
         "deblur-natural",
         [
             "--seed=12",
-            "--optimiser={method: muon, lr: 0.003, betas: [0.7, 0.8], clip: 3.5, weight_decay: 0.3}",
+            "--optimiser={method: muon, lr: 0.003, betas: [0.7, 0.8], clip: 3.5}",
+            "--optimiser.weight_decay=0.3",
             "--training.parts=2",
             "--training.recompute",
             "--objective.pool=7",
@@ -231,7 +232,13 @@ def test_the_generator_s_weights_decay_and_no_discriminator_s(tmp_path: Path, me
         networks = players()
         before = {name: length(n) for name, n in networks.items()}
         (tmp_path / str(weight_decay)).mkdir()
-        run(tmp_path / str(weight_decay), networks, method=method, lr=1e-3, weight_decay=weight_decay)
+        run(
+            tmp_path / str(weight_decay),
+            networks,
+            method=method,
+            lr=1e-3,
+            weight_decay=weight_decay,
+        )
         return {name: length(n) / before[name] for name, n in networks.items()}
 
     def length(network: nn.Module) -> float:

@@ -25,7 +25,7 @@ from physgan.restore.restorer import Restorer
 from physgan.weights import catalogue
 from physgan.weights.card import card_of
 from physgan.weights.catalogue import SHIPPED, find_weights, shipped_file
-from physgan.weights.file import read_info
+from physgan.weights.file import JSON, WeightsInfo, read_info
 from tests.restore.small import small_weights
 
 ROOT = Path(__file__).parents[2]
@@ -147,7 +147,32 @@ def test_twins_differ_in_their_physics_alone(changed: dict[str, Any], part: str 
         training=dict(shipped.training) | run,
     )
     if part is None:
-        require_twins(shipped, twin)
+        assert require_twins(shipped, twin) == (1, True)
         return
     with pytest.raises(UsageError, match=part):
         require_twins(shipped, twin)
+
+
+def test_twins_of_several_runs() -> None:
+    shipped = read_info(shipped_file("sr4"))
+    assert isinstance(shipped.recipe, dict)
+    recipe: dict[str, Any] = shipped.recipe
+    without = recipe | {"objective": recipe["objective"] | {"gamma": 0.0}}
+
+    def run(recipe: JSON, sha256: str, began_from: JSON = None) -> dict[str, JSON]:
+        facts = dict(shipped.training) | {"recipe": recipe, "sha256": sha256}
+        return facts | ({"began_from": began_from} if began_from else {})
+
+    def last(recipe: JSON, began_from: JSON) -> WeightsInfo:
+        training = dict(shipped.training) | {"began_from": began_from}
+        return dataclasses.replace(shipped, recipe=recipe, training=training)
+
+    start = run(recipe, "a")
+    both = last(recipe, run(recipe, "b", start))
+    assert require_twins(both, last(without, run(recipe, "b", start))) == (1, False)
+    assert require_twins(both, last(without, run(without, "c", start))) == (2, False)
+    assert require_twins(both, last(without, run(without, "c", run(without, "d")))) == (3, True)
+    with pytest.raises(UsageError, match="what the twin began from"):
+        require_twins(both, last(without, run(without, "c")))
+    with pytest.raises(UsageError, match="gamma of the twin"):
+        require_twins(both, last(without, run(recipe, "c", start)))

@@ -20,7 +20,7 @@ from PIL import Image
 from physgan.restore.restorer import Restorer
 from physgan.web import desk
 from physgan.web.api import safe_name, safe_suffix
-from physgan.web.desk import Limits
+from physgan.web.desk import Limits, counted
 from physgan.web.guard import HEADERS
 from physgan.weights.catalogue import SHIPPED
 from tests.web.serving import api_server, app, picture
@@ -76,6 +76,8 @@ def test_tasks_health_and_readiness(address: str) -> None:
 def test_the_description_and_its_scripts_come_from_here(address: str) -> None:
     described = httpx.get(f"{address}/api/openapi.json").json()
     assert {"/api/restore", "/api/tasks", "/api/health", "/api/ready"} == set(described["paths"])
+    routes = [route for methods in described["paths"].values() for route in methods.values()]
+    assert all(route["tags"] for route in routes)
     page = httpx.get(f"{address}/api/docs").text
     assert "http://" not in page.replace(address, "")
     assert "https://" not in page
@@ -129,6 +131,29 @@ def test_a_form_without_a_picture(address: str) -> None:
     assert answer.json()["detail"] == "picture: Field required."
     answer = httpx.post(f"{address}/api/restore", content=b"rubbish", timeout=20)
     assert answer.status_code == 422
+    # As `curl -F picture=in.jpg` sends it.
+    name = {"picture": (None, "in.jpg"), "task": (None, "derain")}
+    answer = httpx.post(f"{address}/api/restore", files=name)
+    assert answer.status_code == 422
+    told = "picture: expected a file, got text; curl wants -F picture=@in.jpg, with an @."
+    assert answer.json()["detail"] == told
+
+
+def test_two_pictures_in_a_request(address: str) -> None:
+    two = [("picture", (name, picture(9, 9))) for name in ("a.png", "b.png")]
+    answer = httpx.post(f"{address}/api/restore", files=two, data={"task": "derain"})
+    assert answer.status_code == 413
+    told = "The form: expected one picture, got more. Send a request for each."
+    assert answer.json()["detail"] == told
+
+
+def test_one_of_a_unit_is_one() -> None:
+    assert [counted(n, "megabyte") for n in (1, 1.0, 0.5, 200)] == [
+        "1 megabyte",
+        "1 megabyte",
+        "0.5 megabytes",
+        "200 megabytes",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +230,7 @@ def test_restoring_that_takes_too_long_is_given_up_at_once(
             restoring._pool.submit(gate.wait)
         answer = post(address, "a.png", picture(50, 50), task="derain")
         assert answer.status_code == 504
-        assert answer.json()["detail"] == "Restoring took more than 1 seconds."
+        assert answer.json()["detail"] == "Restoring took more than 1 second."
         assert restoring.held == begun
         gate.set()
         restoring.close()
@@ -246,7 +271,8 @@ def test_a_full_desk_says_when_to_come_back(tmp_path: Path) -> None:
             gate.set()
             assert first.result().status_code == 200
         assert second.status_code == 503
-        assert int(second.headers["retry-after"]) > 0
+        assert second.json()["detail"].endswith("Come back in a minute.")
+        assert second.headers["retry-after"] == "60"
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def taken(path: str, chunks: list[bytes], headers: dict[str, str] = FORM) -> tup
     [
         ("/api/restore", [part(n, 100_000, file=True) for n in range(9)], 1),
         ("/api/restore", [part(n, 100, file=False) for n in range(900)], 100),
+        ("/api", [part(n, 100_000, file=True) for n in range(9)], 1),
         ("/gradio_api/upload", [part(n, 10, file=True) for n in range(900)], 200),
         ("/gradio_api/upload", [part(0, 150_000, file=False), *[bytes(99_000)] * 40], 2),
     ],

@@ -20,7 +20,7 @@ from starlette.background import BackgroundTask
 from physgan.errors import ImageError, KindError, PhysganError, ShapeError, UsageError, nearest
 from physgan.images.picture import KINDS
 from physgan.images.vips import UNTAKEN
-from physgan.web.desk import VERSION, Busy, Desk, Ticket, TooLarge, TooSlow
+from physgan.web.desk import SOON, VERSION, Busy, Desk, Ticket, TooLarge, TooSlow, counted
 
 DESCRIPTION = """
 Restores degraded pictures: send one, get it back under its name, of its kind, with its bit depth,
@@ -88,12 +88,13 @@ def api(desk: Desk, folder: Path) -> APIRouter:
     """
     router = APIRouter(prefix="/api")
 
-    @router.get("/health", summary="Whether the server answers")
+    @router.get("/health", tags=["The server"], summary="Whether the server answers")
     async def health() -> Health:
         return Health(status="ok", version=VERSION)
 
     @router.get(
         "/ready",
+        tags=["The server"],
         summary="Whether the server would take a picture now",
         responses={503: {"description": "Not now.", "model": Readiness}},
     )
@@ -101,7 +102,7 @@ def api(desk: Desk, folder: Path) -> APIRouter:
         response.status_code = 503 if desk.full else 200
         return Readiness(status="full" if desk.full else "ready", held=desk.held)
 
-    @router.get("/tasks", summary="What can be restored")
+    @router.get("/tasks", tags=["Pictures"], summary="What can be restored")
     async def tasks() -> list[Task]:
         return [
             Task(
@@ -116,6 +117,7 @@ def api(desk: Desk, folder: Path) -> APIRouter:
 
     @router.post(
         "/restore",
+        tags=["Pictures"],
         summary="Restore a picture",
         response_class=FileResponse,
         dependencies=[Depends(_known_fields)],
@@ -201,7 +203,7 @@ async def _waited(ticket: Ticket, request: Request, seconds: float) -> Path:
         if future.done():
             break
         if loop.time() > ends:
-            raise HTTPException(504, f"Restoring took more than {seconds:g} seconds.")
+            raise HTTPException(504, f"Restoring took more than {counted(seconds, 'second')}.")
         if await request.is_disconnected():
             raise HTTPException(499, "Nobody waits any more.")
     return future.result()
@@ -210,7 +212,7 @@ async def _waited(ticket: Ticket, request: Request, seconds: float) -> Path:
 def as_http(error: PhysganError) -> HTTPException:
     """The status that tells who has to do something about a fault, with its sentence."""
     if isinstance(error, Busy):
-        return HTTPException(503, str(error), {"Retry-After": "30"})
+        return HTTPException(503, str(error), {"Retry-After": str(SOON)})
     if isinstance(error, TooLarge):
         return HTTPException(413, str(error))
     if isinstance(error, TooSlow):

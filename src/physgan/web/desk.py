@@ -25,6 +25,8 @@ from physgan.weights.file import WeightsInfo, read_info
 VERSION = version("physgan")
 PAGES = 500
 """that a picture may have: each takes time to open, however small it is"""
+SOON = 60
+"""seconds after which who found all places taken may come back, as told: in a minute"""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Ticket:
         if monotonic() > self._ends:
             raise TooSlow(
                 f"restoring '{self.name}'",
-                expected=f"at most {self._seconds:g} seconds",
+                expected=f"at most {counted(self._seconds, 'second')}",
                 got="more",
                 remedy="Cut it into parts, or restore it with `physgan restore`.",
             )
@@ -200,7 +202,7 @@ class Desk:
     def _require_size(self, glance: Glance, name: str, scale: int) -> None:
         most = self.limits.megapixels * 1e6
         remedy = "Cut it into parts, or restore it with `physgan restore`."
-        expected = f"at most {self.limits.megapixels:g} megapixels"
+        expected = f"at most {counted(self.limits.megapixels, 'megapixel')}"
         if glance.pages > PAGES:
             expected, got = f"at most {PAGES} pages", str(glance.pages)
         elif glance.pixels > most:
@@ -272,6 +274,11 @@ class Desk:
                     self._files[task], device=self._device
                 )
             return self._restorers[task]
+
+
+def counted(number: float, unit: str) -> str:
+    """A number of something: `1 second`, `0.5 seconds`."""
+    return f"{number:g} {unit}" if number == 1 else f"{number:g} {unit}s"
 
 
 def cancelled(name: str) -> Cancelled:

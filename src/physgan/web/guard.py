@@ -20,7 +20,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from physgan.web.desk import Limits
+from physgan.web.desk import SOON, Limits, counted
 
 _POLICY = "; ".join(
     (
@@ -61,6 +61,7 @@ _UNHEEDED = (b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server")
 """What anybody can say of who was asked; uvicorn has heeded it of a server in front by now."""
 _PRIVATE = ("/api/restore", "/gradio_api/file=")
 """What nobody between here and a browser shall keep."""
+_SOON = {"Retry-After": str(SOON)}
 
 
 class Guard:
@@ -116,7 +117,7 @@ class Guard:
         if self._hosts and name.strip("[]").lower() not in self._hosts:
             return 400, "This server is not called that; --allowed-host gives it a name.", {}
         if self._requests >= _REQUESTS:
-            return 503, "Too many ask at a time. Come back in a minute.", {"Retry-After": "30"}
+            return 503, "Too many ask at a time. Come back in a minute.", _SOON
         if not _posts(scope):
             return None
         if _from_elsewhere(headers):
@@ -124,7 +125,7 @@ class Guard:
         if _length(headers) > self.largest(scope, headers):
             return 413, self.too_large(scope, headers), {"Connection": "close"}
         if self._uploads >= self._limits.waiting + self._limits.at_once:
-            return 503, "Too many uploads at a time. Come back in a minute.", {"Retry-After": "30"}
+            return 503, "Too many uploads at a time. Come back in a minute.", _SOON
         # Room for what comes, and for one more of the largest: what is made of it.
         if shutil.disk_usage(self._folder).free < _length(headers) + self._limits.bytes:
             return 507, "The server's disk is full.", {"Connection": "close"}
@@ -134,10 +135,11 @@ class Guard:
         """Bytes that a body may have."""
         if not _is_form(headers):
             return _SMALL
-        return self._limits.bytes * (1 if _of_api(scope) else MANY)
+        return self._limits.bytes * (1 if of_api(scope) else MANY)
 
     def too_large(self, scope: Scope, headers: Headers) -> str:
-        return f"The upload has more than {self.largest(scope, headers) / 1e6:g} megabytes."
+        most = counted(self.largest(scope, headers) / 1e6, "megabyte")
+        return f"The upload has more than {most}."
 
     @property
     def seconds(self) -> float:
@@ -178,7 +180,7 @@ class _Upload:
         self._guard, self._scope, self._receive, self._headers = guard, scope, receive, headers
         self._ends = asyncio.get_running_loop().time() + guard.seconds
         self._taken, self._whole = 0, False
-        self._parts = _Parts(headers, files=1 if _of_api(scope) else FILES)
+        self._parts = _Parts(headers, files=1 if of_api(scope) else FILES)
         guard.count(1)
 
     async def __call__(self) -> Message:
@@ -188,8 +190,8 @@ class _Upload:
         try:
             message = await asyncio.wait_for(self._receive(), max(0.0, left))
         except TimeoutError:
-            seconds = f"{self._guard.seconds:g}"
-            raise HTTPException(408, f"The upload took more than {seconds} seconds.") from None
+            seconds = counted(self._guard.seconds, "second")
+            raise HTTPException(408, f"The upload took more than {seconds}.") from None
         body = message.get("body", b"")
         self._taken += len(body)
         if self._taken > self._guard.largest(self._scope, self._headers):
@@ -260,7 +262,10 @@ class _Parts:
         self._disposition = b""
         self._files += self._is_file
         if self._files > self._most:
-            raise HTTPException(413, f"The form has more than {self._most} files: send fewer.")
+            told = f"The form has more than {self._most} files: send fewer."
+            if self._most == 1:
+                told = "The form: expected one picture, got more. Send a request for each."
+            raise HTTPException(413, told)
 
     def _came(self, data: bytes, start: int, end: int) -> None:
         if not self._is_file:
@@ -318,8 +323,9 @@ def _posts(scope: Scope) -> bool:
     return scope["method"] not in ("GET", "HEAD", "OPTIONS")
 
 
-def _of_api(scope: Scope) -> bool:
-    return str(scope["path"]).startswith("/api/")
+def of_api(scope: Scope) -> bool:
+    """Whether a request is one to the API, and not to the page."""
+    return str(scope["path"]).startswith("/api/") or scope["path"] == "/api"
 
 
 def _is_form(headers: Headers) -> bool:

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
@@ -30,7 +30,7 @@ from physgan.web.api import DESCRIPTION, api
 from physgan.web.connection import Connection
 from physgan.web.desk import VERSION, Desk
 from physgan.web.gate import Gate
-from physgan.web.guard import MANY, Guard
+from physgan.web.guard import MANY, Guard, of_api
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Hosts that only this machine reaches."""
@@ -65,7 +65,7 @@ def build_app(
     shown = _shown(desk, folder) if page else app
 
     async def both(scope: Scope, receive: Receive, send: Send) -> None:
-        programs = scope["type"] == "http" and scope["path"].startswith("/api/")
+        programs = scope["type"] == "http" and of_api(scope)
         await (app if programs else shown)(scope, receive, send)
 
     return Guard(both, limits=desk.limits, folder=folder, hosts=hosts)
@@ -190,8 +190,15 @@ def _describe(app: FastAPI) -> None:
 async def _in_a_sentence(request: Request, error: Exception) -> JSONResponse:
     """What is wrong with a form: FastAPI's list of findings, as all other faults are told."""
     assert isinstance(error, RequestValidationError)
-    found = [f"{finding['loc'][-1]}: {finding['msg']}" for finding in error.errors()]
+    found = [_finding(finding) for finding in error.errors()]
     return JSONResponse({"detail": "; ".join(found) + "."}, 422)
+
+
+def _finding(finding: Mapping[str, Any]) -> str:
+    field = finding["loc"][-1]
+    if field == "picture" and isinstance(finding.get("input"), str):
+        return "picture: expected a file, got text; curl wants -F picture=@in.jpg, with an @"
+    return f"{field}: {finding['msg']}"
 
 
 async def _nothing_here(request: Request, error: Exception) -> JSONResponse:

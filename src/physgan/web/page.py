@@ -32,6 +32,7 @@ from physgan.web.api import safe_name, safe_suffix
 from physgan.web.desk import Busy, Cancelled, Desk, Ticket
 from physgan.web.gate import Handler
 from physgan.web.guard import FILES
+from physgan.web.measured import measured, shortcomings
 from physgan.weights.file import WeightsInfo
 
 WRONG = {
@@ -49,7 +50,9 @@ ABOUT = {
     "and no name that the original does not show.",
     "deblur-face": "Sharpens a blurred face. Features are guessed: tell nobody's identity by them.",
     "deblur-natural": "Takes the shake of the hand out of a photograph.",
-    "dehaze": "Takes haze and fog away, so that what is far comes near.",
+    "dehaze": "Takes haze and fog away, so that what is far comes near. It is for hazy pictures "
+    "alone: what is pale or flat without haze, such as pages, walls and grey skies, comes back too "
+    "dark. Do not run it over an album or over scans.",
     "derain": "Takes falling rain away, and shows what is behind it.",
     "sr4": "Makes a picture four times as wide and as high. The finest details are guessed.",
 }
@@ -79,6 +82,7 @@ _CSS = """
 #told progress { width: 100%; height: 0.7em; accent-color: var(--color-accent); }
 #told ul { margin: 0.4em 0 0 1.2em; list-style: disc; }
 #about summary { cursor: pointer; }
+#about ul { margin: 0.4em 0 0 1.2em; list-style: disc; }
 #examples .grid-wrap { min-height: 0; max-height: none; padding-top: 2em; }
 #examples .caption-label { max-width: 100%; overflow: visible; white-space: normal; }
 @media (max-width: 500px) {
@@ -630,15 +634,21 @@ def _ended(done: Sequence[_Done], faults: Sequence[str], *, cancelled: bool) -> 
 
 
 def _about(task: str, info: WeightsInfo | None) -> str:
-    """What a task does and what it is bound to."""
+    """What a task does, what it is bound to and what it was measured at."""
     if info is None:
         return ""
     parts = [html.escape(ABOUT.get(task, info.description))]
     if info.experimental:
         parts.append("It falls short of what is asked of it: look twice at what comes back.")
     parts.append(f"Licence of the weights: {html.escape(info.licence)}.")
-    details = f"{html.escape(info.description)} {html.escape(info.experimental)}"
+    details = " ".join(part for part in (info.description, shortcomings(info)) if part)
+    told = f"<p>{html.escape(details)}</p>"
+    if lines := measured(info):
+        told += (
+            "<p>Measured as PSNR, before → after; more is nearer to the clear picture:</p><ul>"
+            + "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+            + "</ul>"
+        )
     return (
-        f"<p>{' '.join(parts)}</p><details><summary>What the weights are</summary>"
-        f"<p>{details}</p></details>"
+        f"<p>{' '.join(parts)}</p><details><summary>What the weights are</summary>{told}</details>"
     )

@@ -38,7 +38,7 @@ def test_cancel_is_heeded_before_anything_is_restored(
     if full:
         desk.submit(uploads[0], tmp_path, task="derain", name="other.png")
     visit = page._Visit(tmp_path)
-    folder, faults, told = visit.begin(), list[str](), list[str]()
+    folder, faults, told = visit.begin(), dict[int, str](), list[str]()
 
     async def pressed() -> None:
         if not looks:
@@ -52,9 +52,9 @@ def test_cancel_is_heeded_before_anything_is_restored(
     asyncio.run(asyncio.wait_for(pressed(), 20))
     assert not gate.is_set()
     assert visit.done == []
-    assert sorted(faults) == [f"{n}.png: cancelled, not restored." for n in "abc"]
+    assert faults == {n: f"{'abc'[n]}.png: cancelled, not restored." for n in range(3)}
     assert "Cancelling" in told[-1]
-    assert "Cancelled. Nothing restored." in page._ended([], faults, cancelled=True)
+    assert "Cancelled. Nothing restored." in page._ended([], ["a"], cancelled=True)
     visit.empty()
     assert not folder.exists()
 
@@ -150,11 +150,21 @@ def test_a_page_has_one_visit_whichever_threads_ask(tmp_path: Path) -> None:
     assert list(visits._visits) == [str(turn) for turn in range(295, 300)]
 
 
+def test_before_the_first_tile_the_bar_tells_no_share() -> None:
+    told = page._progress(0, 1, 0.0, waits=False, stopped=False)
+    assert "<progress" in told
+    assert "value=" not in told  # browsers move such a bar, and no share is invented
+    assert 'value="0.250"' in page._progress(0, 1, 0.25, waits=False, stopped=False)
+
+
 def test_what_is_told_of_a_task_is_for_people() -> None:
     desk = Desk(device="cpu")
     for name, info in desk.tasks.items():
         told = page._about(name, info).partition("<details>")[0]
         assert "experimental:" not in told
         assert page.ABOUT[name].split(":")[0] in told
+        rows: Any = info.measured
+        assert f"{rows[1]['input_psnr']:.1f}" in page._about(name, info)
     desk.close()
     assert "trust no digit and no name" in page.ABOUT["deblur-text"]
+    assert "Do not run it over an album or over scans" in page.ABOUT["dehaze"]

@@ -79,7 +79,23 @@ _LOOK = 0.25
 
 _CSS = """
 #told { min-height: 3.2em; scroll-margin-top: 1em; }
-#told progress { width: 100%; height: 0.7em; accent-color: var(--color-accent); }
+#told progress {
+    appearance: none; width: 100%; height: 0.7em; border-radius: 0.35em; overflow: hidden;
+    background: var(--border-color-primary);
+}
+#told progress::-webkit-progress-bar { background: none; }
+#told progress::-webkit-progress-value { background: var(--color-accent); }
+#told progress::-moz-progress-bar { background: var(--color-accent); }
+#told progress:indeterminate {
+    background: linear-gradient(90deg, var(--border-color-primary) 30%, var(--color-accent) 50%,
+        var(--border-color-primary) 70%) 0 0 / 200% 100%;
+    animation: at-work 2s linear infinite;
+}
+#told progress:indeterminate::-moz-progress-bar { background: none; }
+@keyframes at-work { from { background-position: 200% 0; } to { background-position: 0 0; } }
+@media (prefers-reduced-motion: reduce) {
+    #told progress:indeterminate { animation-duration: 12s; }
+}
 #told ul { margin: 0.4em 0 0 1.2em; list-style: disc; }
 #about summary { cursor: pointer; }
 #about ul { margin: 0.4em 0 0 1.2em; list-style: disc; }
@@ -362,7 +378,7 @@ def _page(desk: Desk, visits: _Visits, examples: Sequence[Path]) -> gradio.Block
                 yield {told: _sentence("Too many wait. Come back in a minute.")}
                 return
             visits.uploaded(files, request)
-            visit, faults = visits.of(request), list[str]()
+            visit, faults = visits.of(request), dict[int, str]()
             folder = visit.begin()
             visits.busy += 1
             visit.restoring += 1
@@ -393,7 +409,7 @@ def _page(desk: Desk, visits: _Visits, examples: Sequence[Path]) -> gradio.Block
             slider, single = show(0, "both", request)
             cancelled, visit.stopped = visit.stopped, True  # what comes late is not heeded
             yield {
-                told: _ended(visit.done, faults, cancelled=cancelled),
+                told: _ended(visit.done, [faults[n] for n in sorted(faults)], cancelled=cancelled),
                 side: gradio.Radio(value="both"),
                 go: gradio.Button(interactive=True),
                 cancel: gradio.Button(visible=False),
@@ -514,49 +530,54 @@ async def _restored(
     files: Iterable[str],
     task: str,
     strength: float,
-    faults: list[str],
+    faults: dict[int, str],
 ) -> AsyncIterator[str]:
-    """Hands files in, in turn, and tells of the progress; `visit` and `faults` take what comes."""
-    waiting = [Path(file) for file in files]
+    """Hands files in, in turn, and tells of the progress; `visit` and `faults` take what comes.
+
+    Faults go by the number of the file, since some are found before others that came earlier.
+    """
+    waiting = list(enumerate(map(Path, files)))
     count, used = len(waiting), set[str]()
-    handed: list[Ticket] = []
-    left: list[str] = []
+    handed: list[tuple[int, Ticket]] = []
     while (waiting or handed) and visit.folder == folder:
         if visit.stopped:
-            left += [safe_name(upload.name) for upload in waiting]
+            faults |= {number: _left(safe_name(upload.name)) for number, upload in waiting}
             waiting = []
         while waiting and not visit.stopped and len(handed) < 2 * desk.limits.at_once:
-            upload = waiting[0]
+            number, upload = waiting[0]
             try:
                 ticket = await asyncio.to_thread(_hand_in, desk, folder, upload, task, strength)
             except Busy:  # others have the desk; go on when they have gone
                 break
             except PhysganError as error:
-                faults.append(str(error))
+                faults[number] = str(error)
             else:
                 ticket.name = _unlike(ticket.name, used)
                 visit.tickets.append(ticket)
-                handed.append(ticket)
+                handed.append((number, ticket))
                 if not visit.wants(folder):  # since it was handed in
                     ticket.cancel()
             waiting.pop(0)
-        while handed and handed[0].future.done():
-            ticket = handed.pop(0)
+        while handed and handed[0][1].future.done():
+            number, ticket = handed.pop(0)
             try:
                 done = await asyncio.to_thread(_shown, ticket)
                 visit.done.append(done)
             except Cancelled:
-                left.append(ticket.name)
+                faults[number] = _left(ticket.name)
             except PhysganError as error:
-                faults.append(str(error))
-        shares = sum(ticket.share for ticket in handed)
-        begun = any(ticket.begun for ticket in handed)
-        finished = len(visit.done) + len(faults) + len(left)
+                faults[number] = str(error)
+        shares = sum(ticket.share for _, ticket in handed)
+        begun = any(ticket.begun for _, ticket in handed)
+        finished = len(visit.done) + len(faults)
         share = min(1.0, (finished + shares) / count)
         yield _progress(finished, count, share, waits=not begun, stopped=visit.stopped)
-        if (handed and not handed[0].future.done()) or (waiting and not handed):
+        if (handed and not handed[0][1].future.done()) or (waiting and not handed):
             await asyncio.sleep(_LOOK)
-    faults += [f"{name}: cancelled, not restored." for name in left]
+
+
+def _left(name: str) -> str:
+    return f"{name}: cancelled, not restored."
 
 
 def _hand_in(desk: Desk, folder: Path, upload: Path, task: str, strength: float) -> Ticket:
@@ -618,10 +639,9 @@ def _progress(finished: int, count: int, share: float, *, waits: bool, stopped: 
     which = f"{finished + 1} of {count}" if count > 1 and finished < count else "the picture"
     text = "Waiting for a free place …" if waits else f"Restoring {which} …"
     text = _CANCELLING if stopped else text
-    return (
-        f'{_sentence(text)}<progress max="1" value="{share:.3f}" aria-label="progress">'
-        f"{share:.0%}</progress>"
-    )
+    # Without a value browsers show that something is at work, and not how far it is.
+    value = f' value="{share:.3f}"' if share else ""
+    return f'{_sentence(text)}<progress max="1"{value} aria-label="progress"></progress>'
 
 
 def _ended(done: Sequence[_Done], faults: Sequence[str], *, cancelled: bool) -> str:

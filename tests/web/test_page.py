@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,7 +24,7 @@ from playwright.sync_api import (
 )
 
 from physgan.restore.restorer import Restorer
-from physgan.web.page import EXAMPLES, WRONG
+from physgan.web.page import ABOUT, EXAMPLES, WRONG
 from physgan.weights.catalogue import SHIPPED
 from tests.web.serving import app, picture
 
@@ -84,7 +86,7 @@ def give(page: Page, *files: tuple[str, bytes]) -> None:
 def choose(page: Page, task: str, *files: tuple[str, bytes]) -> None:
     """Gives files and says what is wrong with them."""
     give(page, *files)
-    page.get_by_label(WRONG[task]).check()
+    page.get_by_role("radio", name=WRONG[task]).check()
 
 
 def downloaded(page: Page, name: str) -> Download:
@@ -101,7 +103,8 @@ def test_up_within_ten_seconds(served: tuple[str, float]) -> None:
 @pytest.mark.parametrize("task", sorted(SHIPPED))
 def test_an_example_of_each_is_restored_by_a_click(page: Page, task: str) -> None:
     examples = [path.stem for path in sorted(EXAMPLES.iterdir()) if path.stem in SHIPPED]
-    page.locator("#examples button.thumbnail-item").nth(examples.index(task)).click()
+    assert task in examples
+    page.get_by_role("button", name=f"Example: {WRONG[task]}", exact=True).click()
     expect(page.locator("#told")).to_contain_text(f"{task}.jpg restored.", timeout=120_000)
     expect(page.locator("#compared img")).to_have_count(2)
     expect(page.locator("#about")).to_contain_text("Licence of the weights")
@@ -124,11 +127,15 @@ def test_a_picture_comes_back_with_its_metadata(page: Page, tmp_path: Path) -> N
 
 def test_many_pictures_good_and_bad(page: Page) -> None:
     good = [(f"{number}.png", picture(40, 50, seed=number)) for number in range(3)]
-    choose(page, "derain", *good, ("notes.png", b"no picture"), ("0.PNG", b""))
+    # What is cut short is found out later than what is none, and told of in its turn.
+    bad = [("cut.png", picture(90, 90)[:3000]), ("notes.png", b"no picture"), ("0.PNG", b"")]
+    choose(page, "derain", *bad, *good)
     page.get_by_role("button", name="Restore").click()
     told = page.locator("#told")
     expect(told).to_contain_text("3 pictures restored.", timeout=60_000)
-    expect(told.get_by_role("alert")).to_contain_text("notes.png")
+    expect(told.get_by_role("listitem")).to_have_text(
+        [re.compile(f"'{re.escape(name)}'") for name, _ in bad]
+    )
     expect(told.get_by_role("alert")).not_to_contain_text("/tmp")
     page.get_by_label("Picture", exact=True).click()
     page.get_by_role("option", name="2.png").click()
@@ -149,12 +156,99 @@ def test_before_and_after_by_the_keyboard_and_in_words(page: Page) -> None:
     expect(page.get_by_alt_text("The picture before")).to_have_count(1)
     expect(page.get_by_alt_text("The picture after, restored")).to_have_count(1)
     page.get_by_label("Both, under the slider").focus()
-    for key in ("Tab", "Space"):
-        page.keyboard.press(key)
+    page.keyboard.press("ArrowRight")
     expect(page.get_by_alt_text("The picture before")).to_have_count(2)
-    for key in ("Tab", "Space"):
-        page.keyboard.press(key)
+    page.keyboard.press("ArrowRight")
     expect(page.get_by_alt_text("The picture after, restored")).to_have_count(2)
+
+
+def test_arrow_keys_choose_in_a_group_and_tab_leaves_it(page: Page) -> None:
+    radios, kind = page.get_by_role("radio"), "document.activeElement.type"
+    radios.nth(0).focus()
+    for number in (1, 2):
+        page.keyboard.press("ArrowDown")
+        expect(radios.nth(number)).to_be_checked()
+        expect(radios.nth(number)).to_be_focused()
+        task = radios.nth(number).get_attribute("value")
+        assert task is not None
+        expect(page.locator("#about")).to_contain_text(ABOUT[task])  # the server heard of it
+    assert page.get_by_role("radio", checked=True).count() == 1
+    page.keyboard.press("Tab")
+    assert page.evaluate(kind) != "radio"
+    page.keyboard.press("Shift+Tab")
+    expect(radios.nth(2)).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(radios.nth(1)).to_be_checked()
+
+
+def test_an_upload_takes_the_place_of_a_sample(page: Page) -> None:
+    expect(page.get_by_test_id("upload-text")).to_contain_text("Drop pictures here")
+    page.get_by_role("button", name="Example: Rain").click()
+    expect(page.locator("#told")).to_contain_text("derain.jpg restored.", timeout=120_000)
+    expect(page.get_by_role("button", name="Add pictures")).to_have_count(1)
+    give(page, ("a.png", picture(30, 40)))
+    expect(page.locator(".file-preview")).not_to_contain_text("derain")
+    give(page, ("b.png", picture(30, 40)))
+    expect(page.locator(".file-preview .file")).to_have_count(2)
+    page.get_by_role("button", name="Restore", exact=True).click()
+    expect(page.locator("#told")).to_contain_text("2 pictures restored.", timeout=60_000)
+
+
+def test_what_was_restored_goes_with_the_pictures(page: Page) -> None:
+    choose(page, "derain", ("a.png", picture(30, 40)), ("notes.png", b"no picture"))
+    page.get_by_role("button", name="Restore", exact=True).click()
+    expect(page.locator("#told")).to_contain_text("a.png restored.", timeout=60_000)
+    expect(page.locator("#compared")).to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#told")).to_contain_text("Before and after will be shown here.")
+    expect(page.locator("#told").get_by_role("alert")).to_have_count(0)
+    expect(page.locator("#compared")).to_be_hidden()
+
+
+# Of an element's colour, or its border's, to what lies behind it.
+CONTRAST = """([selector, what, behind]) => {
+    const rgb = (element, name) => getComputedStyle(element)[name].match(/[\\d.]+/g).map(Number);
+    const light = colour => {
+        const [r, g, b] = colour.slice(0, 3).map(part => {
+            const share = part / 255;
+            return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+    };
+    const element = document.querySelector(selector);
+    let ground = behind ? element.parentElement : element;
+    while (rgb(ground, "backgroundColor")[3] === 0) ground = ground.parentElement;
+    const pair = [light(rgb(element, what)), light(rgb(ground, "backgroundColor"))];
+    return Math.max(...pair) / Math.min(...pair);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_is_written_and_what_is_pressed_can_be_seen(
+    browser: Browser, served: tuple[str, float], scheme: str
+) -> None:
+    context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
+    page = context.new_page()
+    page.goto(served[0])
+    page.get_by_role("button", name="Restore", exact=True).wait_for()
+    told = {
+        name: page.evaluate(CONTRAST, [selector, what, behind])
+        for name, selector, what, behind in (
+            ("button", "button.primary", "color", False),
+            ("hint", "#strength .info-text", "color", True),
+            ("or", "[data-testid=upload-text] .or", "color", True),
+            ("radio", "#wrong input", "borderTopColor", True),
+        )
+    }
+    context.close()
+    assert told.pop("radio") >= 3
+    assert min(told.values()) >= 4.5, told
+
+
+def test_the_api_is_the_apis_with_a_slash_or_without(served: tuple[str, float]) -> None:
+    with_slash, without = (httpx.get(f"{served[0]}/api{end}") for end in ("/", ""))
+    assert (without.status_code, without.json()) == (with_slash.status_code, with_slash.json())
+    assert "/api/docs" in without.json()["detail"]
 
 
 def test_what_is_missing_is_asked_for(page: Page) -> None:
@@ -169,7 +263,7 @@ def test_only_restoring_waits_for_the_queue(page: Page) -> None:
     """What is queued just when the answers' stream closes is never answered: gradio's race."""
     page.route("**/gradio_api/queue/**", lambda route: None)  # neither passes nor fails
     give(page, ("a.png", picture(9, 9)))
-    page.get_by_label(WRONG["derain"]).check()
+    page.get_by_role("radio", name=WRONG["derain"]).check()
     expect(page.locator("#about")).to_contain_text("Licence of the weights")
     page.locator("#examples button.thumbnail-item").first.click()
     expect(page.locator(".file-preview")).to_contain_text(".jpg")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import json
 import os
 import shutil
 import tempfile
@@ -74,6 +75,7 @@ KEPT = 3600
 """seconds that files of a page are kept for at least, once nobody has touched it"""
 
 _CANCELLING = "Cancelling …"
+_NOTHING_YET = "Before and after will be shown here."
 _LOOK = 0.25
 """seconds between two looks at how far the desk is"""
 
@@ -99,6 +101,11 @@ _CSS = """
 #told ul { margin: 0.4em 0 0 1.2em; list-style: disc; }
 #about summary { cursor: pointer; }
 #about ul { margin: 0.4em 0 0 1.2em; list-style: disc; }
+fieldset input[type=radio]:focus-visible {
+    outline: 2px solid var(--body-text-color); outline-offset: 2px;
+}
+#strength input[type=range]::-webkit-slider-thumb { border: 2px solid var(--primary-700); }
+#strength input[type=range]::-moz-range-thumb { border: 2px solid var(--primary-700); }
 #examples .grid-wrap { min-height: 0; max-height: none; padding-top: 2em; }
 #examples .caption-label { max-width: 100%; overflow: visible; white-space: normal; }
 @media (max-width: 500px) {
@@ -116,18 +123,34 @@ _SEEN = """() => {
     look();
     setTimeout(look, 500);
 }"""
-# gradio's slider gives its pictures no text, and changes them whenever it likes.
-_TEXTS = """() => {
+# gradio gives the slider's pictures no text, examples a number, and each radio button a name of its
+# own, so that arrow keys find no other in the group. It changes them whenever it likes.
+_NAMES = """() => {
+    const give = (element, attribute, text) => {
+        if (element.getAttribute(attribute) !== text) element.setAttribute(attribute, text);
+    };
     const name = () => {
         for (const image of document.querySelectorAll("#compared img")) {
             const before = image.src.endsWith("/before.jpg");
-            image.alt = before ? "The picture before" : "The picture after, restored";
+            give(image, "alt", before ? "The picture before" : "The picture after, restored");
         }
+        for (const radio of document.querySelectorAll("fieldset input[type=radio]"))
+            give(radio, "name", radio.closest("fieldset").id);
+        for (const image of document.querySelectorAll("#examples .thumbnail-item img"))
+            give(image.closest("button"), "aria-label", `Example: ${image.alt}`);
     };
+    name();
     new MutationObserver(name).observe(document.body, {
-        childList: true, subtree: true, attributeFilter: ["src"],
+        childList: true, subtree: true, attributeFilter: ["src", "name", "aria-label"],
     });
 }"""
+# Who brings pictures wants those; gradio adds them to the sample that was tried before.
+_BROUGHT = f"""files => {{
+    const brought = files.filter(file => !file.path.startsWith({json.dumps(str(EXAMPLES))}));
+    return [brought.length ? brought : files];
+}}"""
+_WORDS = {"upload_text.drop_file": "Drop pictures here", "common.upload": "Add pictures"}
+"""gradio's key -> what it says in English: its own word is for one file, or there is none"""
 _SIDES = [("Both, under the slider", "both"), ("Before", "before"), ("After", "after")]
 
 
@@ -216,6 +239,7 @@ def mount_page(app: FastAPI, desk: Desk, folder: Path) -> tuple[FastAPI, dict[in
         footer_links=[],
         css=_CSS,
         theme=_theme(),
+        i18n=gradio.I18n(en=_WORDS),
     )
     return mounted, _handlers(page, examples)
 
@@ -330,10 +354,17 @@ def _page(desk: Desk, visits: _Visits, examples: Sequence[Path]) -> gradio.Block
                 task = gradio.Radio(
                     [(WRONG.get(name, name), name) for name in desk.tasks],
                     label="What is wrong with them?",
+                    elem_id="wrong",
                 )
                 about = gradio.HTML(_about("", None), elem_id="about")
                 strength = gradio.Slider(
-                    0, 1, value=1, step=0.05, label="Strength", info="Less mixes the original in."
+                    0,
+                    1,
+                    value=1,
+                    step=0.05,
+                    label="Strength",
+                    info="Less mixes the original in.",
+                    elem_id="strength",
                 )
                 go = gradio.Button("Restore", variant="primary")
                 if examples:
@@ -349,13 +380,11 @@ def _page(desk: Desk, visits: _Visits, examples: Sequence[Path]) -> gradio.Block
                         elem_id="examples",
                     )
             with gradio.Column(scale=3, min_width=320):
-                told = gradio.HTML(
-                    _sentence("Before and after will be shown here."), elem_id="told"
-                )
+                told = gradio.HTML(_sentence(_NOTHING_YET), elem_id="told")
                 cancel = gradio.Button("Cancel", variant="stop", visible=False)
                 with gradio.Column(visible=False) as results:
                     chosen = gradio.Dropdown([], label="Picture", visible=False)
-                    side = gradio.Radio(_SIDES, value="both", label="Show")
+                    side = gradio.Radio(_SIDES, value="both", label="Show", elem_id="show")
                     compared = gradio.ImageSlider(
                         label="Before and after",
                         type="filepath",
@@ -433,6 +462,15 @@ def _page(desk: Desk, visits: _Visits, examples: Sequence[Path]) -> gradio.Block
             pair = {"before": (before, before), "after": (after, after)}
             return pair.get(side, (before, after)), download
 
+        # In the loop, where restoring begins: neither comes between the other's steps.
+        async def changed(files: Sequence[str] | None, request: gradio.Request) -> tuple[Any, Any]:
+            visits.uploaded(files, request)
+            visit = visits.of(request)
+            if files or visit.restoring:
+                return gradio.skip(), gradio.skip()
+            visit.empty()
+            return _sentence(_NOTHING_YET), gradio.Column(visible=False)
+
         def example(event: gradio.SelectData) -> tuple[Any, Any]:
             path = _chosen(event, examples)
             return ([str(path)], path.stem) if path else (gradio.skip(), gradio.skip())
@@ -448,7 +486,8 @@ def _page(desk: Desk, visits: _Visits, examples: Sequence[Path]) -> gradio.Block
         go.click(**seen)
         go.click(**begin).then(**seen)
         cancel.click(visits.stop, None, [told, cancel], **at_once)
-        files.change(visits.uploaded, files, None, **at_once)
+        files.upload(None, files, files, js=_BROUGHT, **quietly)
+        files.change(changed, files, [told, results], **at_once)
         task.change(lambda name: _about(name, desk.tasks.get(name)), task, about, **at_once)
         # Not preprocessed: gradio may have forgotten which pictures this page can choose from.
         shows: dict[str, Any] = {
@@ -460,7 +499,7 @@ def _page(desk: Desk, visits: _Visits, examples: Sequence[Path]) -> gradio.Block
         }
         chosen.input(**shows)
         side.change(**shows)
-        page.load(None, js=_TEXTS, **quietly)
+        page.load(None, js=_NAMES, **quietly)
         if examples:
             gallery.select(example, None, [files, task], **at_once).then(**begin).then(**seen)
         page.unload(visits.left)
@@ -516,10 +555,28 @@ def _chosen(event: gradio.SelectData, examples: Sequence[Path]) -> Path | None:
 
 
 def _theme() -> Any:
-    """gradio's own with the fonts of the system: none is fetched from anywhere."""
+    """gradio's own with the fonts of the system: none is fetched from anywhere.
+
+    Text has a contrast of 4.5 at least, and what else must be seen one of 3.
+    """
     plain = ["ui-sans-serif", "system-ui", "sans-serif"]
-    return gradio.themes.Default(
+    theme = gradio.themes.Default(
         primary_hue="teal", font=plain, font_mono=["ui-monospace", "monospace"]
+    )
+    red = gradio.themes.colors.red
+    return theme.set(
+        body_text_color_subdued="*neutral_500",
+        button_cancel_background_fill=red.c700,
+        button_cancel_background_fill_hover=red.c800,
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_hover_dark="*primary_800",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
+        checkbox_border_color_hover="*neutral_500",
+        checkbox_border_color_hover_dark="*neutral_400",
+        color_accent="*primary_600",
     )
 
 

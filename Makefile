@@ -47,7 +47,8 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "physgan needs Python 3.11 or later, $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
 	         "Name another: make PYTHON=python3.12 test" >&2; exit 1; }
-	@$(PYTHON) -m venv --clear .venv || { \
+	@echo "Installing into .venv, once: some minutes."
+	@$(PYTHON) -m venv .venv || { \
 	    echo "No virtual environment: on Debian, apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) torch
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[all,dev,docs]'

@@ -28,6 +28,9 @@ PUBLIC = [
 def test_public_names_are_exactly_these() -> None:
     assert sorted(physgan.__all__) == PUBLIC
     assert {*physgan._PUBLIC, "__version__"} == set(PUBLIC)
+    # What people see who complete the name; nothing of how it is done.
+    shown = [name for name in dir(physgan) if not name.startswith("__")]
+    assert shown == [name for name in PUBLIC if name != "__version__"]
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -82,9 +82,9 @@ def install(extra: str) -> str:
     """The remedy where the packages of an extra are missing.
 
     >>> install("web")
-    "pip install 'physgan[web]', or -e '.[web]' in a checkout."
+    "In a checkout of physgan: pip install -c constraints.txt -e '.[web]'"
     """
-    return f"pip install 'physgan[{extra}]', or -e '.[{extra}]' in a checkout."
+    return f"In a checkout of physgan: pip install -c constraints.txt -e '.[{extra}]'"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

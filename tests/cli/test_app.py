@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from physgan.errors import install
 from tests.web.serving import app, picture
 
 
@@ -109,5 +110,5 @@ def test_without_what_the_page_needs() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
     )
     assert ended.returncode == 2
-    assert "pip install 'physgan[web]'" in ended.stderr
+    assert install("web") in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -124,9 +124,9 @@ def test_a_dry_run_knows_what_is_there(ground: Path, capsys: pytest.CaptureFixtu
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         return status, [line["status"] for line in lines]
 
-    assert told() == (1, ["failed", "restored"])
-    assert told("--skip-existing") == (0, ["skipped", "restored"])
-    assert told("--overwrite") == (0, ["restored", "restored"])
+    assert told() == (1, ["failed", "planned"])
+    assert told("--skip-existing") == (0, ["skipped", "planned"])
+    assert told("--overwrite") == (0, ["planned", "planned"])
 
 
 def test_an_output_named_like_a_picture(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:

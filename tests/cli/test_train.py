@@ -169,6 +169,7 @@ sys.meta_path.insert(0, Blocker())
 from physgan.cli import main
 sys.exit(main(sys.argv[1:]))
 """
+WITHOUT_FABRIC = BLOCKED.replace('("pyvips", "_libvips")', '("lightning_fabric",)')
 
 
 def test_shards_train_where_pyvips_is_not(
@@ -186,8 +187,17 @@ def test_shards_train_where_pyvips_is_not(
 
 def test_training_without_fabric_says_what_to_install(argv: list[str], tmp_path: Path) -> None:
     blocked = tmp_path / "blocked.py"
-    blocked.write_text(BLOCKED.replace('"pyvips"', '"lightning_fabric"'), encoding="utf-8")
+    blocked.write_text(WITHOUT_FABRIC, encoding="utf-8")
     status, out, err = finish(start(*argv, script=blocked))
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert err.splitlines()[-1].endswith(install("train"))
     assert "Traceback" not in err
+
+
+def test_degrading_needs_nothing_of_training(tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked.py"
+    blocked.write_text(WITHOUT_FABRIC, encoding="utf-8")
+    draw_pictures(tmp_path / "clear", 1)
+    argv = ["degrade", tmp_path / "clear", "--physics", "sr4", "--output", tmp_path / "pairs"]
+    status, _, err = finish(start(*map(str, argv), script=blocked))
+    assert status == 0, err

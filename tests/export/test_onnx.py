@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -39,6 +41,19 @@ def test_every_shipped_file_exports_and_agrees(task: str, tmp_path: Path) -> Non
     # Sides that no multiple of anything fits.
     y = noise(2, 3, 33, 50)
     assert torch.allclose(graph(y), Restorer(network)(y), atol=1e-4)
+
+
+def test_the_lines_of_the_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, info = load_weights(shipped_file("derain"))
+    export_onnx(network, info, tmp_path / "derain.onnx")
+    text = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    given: dict[str, Any] = {}
+    exec(code, given)
+    y = noise(2, 3, 33, 50)
+    x_hat = torch.from_numpy(given["restored"](y.numpy()))
+    assert torch.allclose(x_hat, Restorer(network)(y), atol=1e-4)
 
 
 def test_half_precision_is_half_the_size(tmp_path: Path) -> None:

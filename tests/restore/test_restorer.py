@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Generator
 
-from physgan.errors import ImageError, ShapeError, WeightsError
+from physgan.errors import ImageError, ShapeError, UsageError, WeightsError
 from physgan.images.picture import read_picture
 from physgan.restore.restorer import Restorer
 from physgan.restore.whole import restore_whole
@@ -48,6 +49,21 @@ def test_what_is_no_tensor_of_floats_is_refused_in_words(tmp_path: Path) -> None
         restorer(np.zeros((8, 8, 3)))  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="Divide 8-bit values by 255"):
         restorer(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+
+
+def test_values_of_another_range_are_refused(tmp_path: Path) -> None:
+    restorer = Restorer.from_pretrained(small_weights(tmp_path / "w.safetensors"), device="cpu")
+    y = torch.linspace(0, 1, 768).reshape(1, 3, 16, 16)
+    for scaled, remedy in (
+        (y * 255, r"0 to 255.*y / 255"),
+        (y * 2 - 1, r"-1 to 1.*\(y \+ 1\) / 2"),
+    ):
+        for restore in (restorer, restorer.compare):
+            with pytest.raises(UsageError, match=remedy):
+                restore(scaled)
+    # Noise leaves [0, 1], too.
+    noise = torch.randn(y.shape, generator=Generator().manual_seed(0))
+    restorer(y + 0.1 * noise)
 
 
 def test_grey_and_files(tmp_path: Path) -> None:

@@ -109,8 +109,8 @@ def _restore(arguments: Arguments, source: Path) -> int:
             elif error is not None:
                 say.would(job, "failed", error)
             else:
-                say.would(job, "restored")
-        return say.ended(dry=True)
+                say.would(job, "planned")
+        return say.ended()
     from physgan.restore.restorer import Restorer
     from physgan.restore.tiles import margin_of
 
@@ -172,7 +172,7 @@ class _Teller:
     def __init__(self, jobs: int, as_json: bool) -> None:
         self._jobs, self._json = jobs, as_json
         self._number = 0
-        self._count = dict.fromkeys(("restored", "skipped", "failed", "left out"), 0)
+        self._count = dict.fromkeys(("restored", "planned", "skipped", "failed", "left out"), 0)
 
     def left_out(self, path: Path) -> None:
         self._count["left out"] += 1
@@ -224,11 +224,11 @@ class _Teller:
         told = f"{both} picture{'s' if both != 1 else ''} before and after"
         self._say(f"{page}: {told}" + (f", {failed} that failed" if failed else ""))
 
-    def ended(self, *, dry: bool = False) -> int:
+    def ended(self) -> int:
         """Sums up; returns the exit status. A file that is no picture is nobody's fault."""
         if sum(self._count.values()) > 1:
             parts = [f"{number} {what}" for what, number in self._count.items() if number]
-            self._say(("would be: " if dry else "") + ", ".join(parts))
+            self._say(", ".join(parts))
         return 1 if self._count["failed"] else 0
 
     def _record(self, **record: Any) -> None:

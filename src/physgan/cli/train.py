@@ -68,7 +68,7 @@ def describe(argv: Sequence[str]) -> str:
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
-    from physgan.errors import TrainingError, UsageError, install
+    from physgan.errors import UsageError
     from physgan.recipes.load import load_recipe
 
     _check_options(overrides)
@@ -78,17 +78,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     folder = arguments.output
     _speak()
 
-    try:
-        from physgan.recipes.experiment import WEIGHTS, train_recipe
-    except ModuleNotFoundError as error:
-        if error.name != "lightning_fabric":
-            raise
-        raise TrainingError(
-            "training",
-            expected="the package lightning-fabric",
-            got="none",
-            remedy=install("train"),
-        ) from None
+    from physgan.recipes.experiment import WEIGHTS, train_recipe
     from physgan.training.logs import TensorBoard
     from physgan.training.state import MANIFEST
 

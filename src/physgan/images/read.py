@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from physgan.errors import ImageError
-from physgan.images.vips import check_file, open_vips, require_vips, unfit, unread, upright
+from physgan.images.vips import (
+    CUT_SHORT,
+    check_file,
+    open_vips,
+    require_vips,
+    unfit,
+    unread,
+    upright,
+)
 
 SUFFIXES: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm", ".gif"}
@@ -91,7 +99,7 @@ def decode_8bit(content: bytes, name: Path, *, channels: int = 3) -> Tensor:
     """
     vips = _require(name, channels)
     if not content:
-        raise unfit(name, expected=_EXPECTED, got="an empty file")
+        raise unfit(name, expected=_EXPECTED, got="an empty file", remedy=CUT_SHORT)
     try:
         source = vips.Source.new_from_memory(content)
         image = vips.Image.new_from_source(source, "", access="sequential", fail_on="error")

@@ -47,6 +47,7 @@ _CONVERT: Final = "Convert it to PNG or TIFF first."
 _CONVERT_HEIC: Final = (
     "Convert it to PNG or TIFF first, as 'heif-convert IN.heic OUT.png' of libheif does."
 )
+CUT_SHORT: Final = "A copy or a download may have been cut short: fetch it again."
 _FETCH: Final = "Convert it to PNG or TIFF first; if no viewer shows it, fetch it again."
 _STORE: Final = "Store it with 8 or 16 bits or as 32-bit floating point, Lab with 16 bits."
 
@@ -140,7 +141,7 @@ def check_file(path: Path, *, expected: str) -> bytes:
     if special:
         raise unfit(path, expected=expected, got="a pipe, a socket or a device")
     if not head:
-        raise unfit(path, expected=expected, got="an empty file")
+        raise unfit(path, expected=expected, got="an empty file", remedy=CUT_SHORT)
     return head
 
 
@@ -190,7 +191,8 @@ def unread(path: Path, head: bytes, error: Exception, *, expected: str) -> Image
         got, remedy = "TIFF of numbers that libvips does not read", _STORE
     else:
         why, fault = reason(error), ImageError
-        got, remedy = "a file that libvips cannot read whole" + (f" ({why})" if why else ""), ""
+        got = "a file that libvips cannot read whole" + (f" ({why})" if why else "")
+        remedy = CUT_SHORT
     return unfit(path, expected=expected, got=got, remedy=remedy, fault=fault)
 
 

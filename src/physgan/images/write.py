@@ -357,6 +357,7 @@ def _refused(path: Path, error: Exception) -> ImageError:
             path,
             expected="a kind of file that this libvips writes",
             got="HEIC",
-            remedy="AVIF is written in its place: name it .avif, the picture too.",
+            remedy="Name it .avif, which is written in its place; or, where only the name says "
+            "HEIC, by the kind that it is, such as .jpg.",
         )
     return _unwritten(path, reason(error) or "a fault of libvips")

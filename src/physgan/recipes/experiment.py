@@ -40,9 +40,9 @@ from physgan.recipes.load import dump_recipe, load_recipe, placed, published
 from physgan.recipes.schema import Data, Recipe
 from physgan.recipes.trial import try_networks, try_physics
 from physgan.training.logs import JsonLines, Watcher
-from physgan.training.loop import GENERATOR, Outcome, Plan, fit
+from physgan.training.loop import Outcome, Plan, fit
 from physgan.training.state import MANIFEST
-from physgan.training.step import CLEAR, OBSERVATION
+from physgan.training.step import CLEAR, GENERATOR, OBSERVATION
 from physgan.weights.card import card
 from physgan.weights.catalogue import SHIPPED, find_weights
 from physgan.weights.file import JSON, WeightsInfo, load_weights, save_weights

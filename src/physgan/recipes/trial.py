@@ -14,8 +14,7 @@ from torch import Generator, Tensor, nn
 from physgan.errors import PhysganError, RecipeError, ShapeError
 from physgan.physics.compose import SENSOR, Degradation
 from physgan.recipes.build import place_of
-from physgan.training.loop import GENERATOR
-from physgan.training.step import CLEAR, OBSERVATION
+from physgan.training.step import CLEAR, GENERATOR, OBSERVATION
 from physgan.types import Following, Operator, Part, Sampler, Theta
 
 T = TypeVar("T")

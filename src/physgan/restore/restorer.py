@@ -151,6 +151,7 @@ class Restorer:
 
         Raises:
             ShapeError: no tensor, or wrong rank, type or channels.
+            UsageError: the values are of another range, such as 0 to 255.
         """
         if not isinstance(y, Tensor):
             raise ShapeError(
@@ -159,6 +160,8 @@ class Restorer:
                 got=f"{type(y).__module__}.{type(y).__name__}",
                 remedy="Of an array H×W×C: torch.from_numpy(array).permute(2, 0, 1)[None].",
             )
+        if y.is_floating_point() and y.numel():
+            _require_range(float(y.amin()), float(y.amax()))
         if not y.is_floating_point() or y.dtype == self._dtype:
             return restore_images(self.fn, y, strength=strength)
         return restore_images(self.fn, y.to(self._dtype), strength=strength).to(y.dtype)
@@ -198,6 +201,17 @@ class Restorer:
         name = f"{info.name}, " if info.name else ""
         experimental = "; experimental" if info.experimental else ""
         return f"Restorer({name}{', '.join([kind, *parts])}; licence: {info.licence}{experimental})"
+
+
+def _require_range(least: float, greatest: float) -> None:
+    """Raises UsageError where values are clearly of another range than [0, 1], noise included."""
+    if least < -0.75 or greatest > 1.75:
+        raise UsageError(
+            "images to restore",
+            expected="values in [0, 1]",
+            got=f"{least:.4g} to {greatest:.4g}",
+            remedy="Of 0 to 255: y / 255." if greatest > 1.75 else "Of -1 to 1: (y + 1) / 2.",
+        )
 
 
 def _device(name: str) -> torch.device:

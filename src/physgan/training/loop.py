@@ -15,7 +15,6 @@ from threading import Event, current_thread, main_thread
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.profiler import record_function
@@ -23,7 +22,7 @@ from torch.profiler import record_function
 from physgan.data.crops import Crops, ahead
 from physgan.data.pairs import Pair
 from physgan.data.synthesis import synthesise
-from physgan.errors import TrainingError
+from physgan.errors import TrainingError, UsageError, install
 from physgan.networks import channels_last
 from physgan.networks.ways import has_bf16
 from physgan.objective.objective import Objective
@@ -35,10 +34,28 @@ from physgan.training.pool import ImagePool
 from physgan.training.recompute import recompute
 from physgan.training.schedule import learning_rate_factor
 from physgan.training.state import TrainState, load_checkpoint, save_checkpoint
-from physgan.training.step import CLEAR, OBSERVATION, Opponent, Player, adversarial_step
+from physgan.training.step import (
+    CLEAR,
+    GENERATOR,
+    OBSERVATION,
+    Opponent,
+    Player,
+    adversarial_step,
+)
 from physgan.training.validate import validate
 
-GENERATOR = "generator"
+try:
+    from lightning_fabric import Fabric
+except ModuleNotFoundError as error:
+    if error.name != "lightning_fabric":
+        raise
+    raise UsageError(
+        "training",
+        expected="the package lightning-fabric",
+        got="none",
+        remedy=install("train"),
+    ) from None
+
 _log = logging.getLogger("physgan")
 
 _PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed"}

@@ -41,6 +41,8 @@ class Opponent(Player):
     pool: ImagePool
 
 
+GENERATOR = "generator"
+"""The generator G among the players."""
 CLEAR = "clear"
 """The discriminator D_g of clear images among the opponents."""
 OBSERVATION = "observation"

@@ -89,6 +89,9 @@ class WeightsInfo:
             line = f"{where}: " * bool(where) + f"{before}{row['psnr']:.2f} dB"
             if "text_error" in row:
                 line += f", text error {row['input_text_error']:.2f} -> {row['text_error']:.2f}"
+            # One picture that was hardly degraded can turn the mean.
+            if "median_gain" in row:
+                line += f", median gain {row['median_gain']:+.2f} dB"
             lines.append(line)
         return lines
 

@@ -46,9 +46,8 @@ def compressed(y: Tensor, quality: int) -> Tensor:
     return torch.from_numpy(decoded.copy()).movedim(-1, 0)[None].float() / 255
 
 
-def measure(task: str, data: Path, *, every: int) -> list[dict[str, JSON]]:
+def measure(restorer: Restorer, task: str, data: Path, *, every: int) -> list[dict[str, JSON]]:
     """A row for each quality, of every n-th pair of a task's first check set."""
-    restorer = Restorer.from_pretrained(task)
     first = check_sets(task, data)[0]
     name = first.protocols[-1]
     how = protocol(name, scale=restorer.fn.scale)
@@ -88,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     rows: list[dict[str, JSON]] = []
     for task in given.task:
-        rows += measure(task, given.data, every=given.every)
+        restorer = Restorer.from_pretrained(task)
+        rows += measure(restorer, task, given.data, every=given.every)
         print(table(rows), flush=True)
     if given.output is not None:
         write_text(given.output, json.dumps(rows, indent=1) + "\n")

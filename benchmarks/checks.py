@@ -290,7 +290,7 @@ def _drawn(folder: Path, task: str, sigma: float) -> Iterator[Pair]:
 
 def _small(folder: Path) -> Iterator[Pair]:
     """Pictures a quarter as large, cut so that all of it counts."""
-    sensor = '[clip, {name: round, arguments: {bits: 8}}]'
+    sensor = "[clip, {name: round, arguments: {bits: 8}}]"
     recipe = load_recipe("sr4", [f"--physics.sensor={sensor}"])
     degradation = build_degradation(recipe.physics)
     for path in list_images(folder):

@@ -77,12 +77,19 @@ def table(rows: Sequence[dict[str, JSON]]) -> str:
     return "\n".join(lines)
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("expected a whole number of at least 1")
+    return number
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("data", type=Path, help="folder with the check sets")
     parser.add_argument("--task", nargs="+", choices=SHIPPED, default=list(SHIPPED))
-    parser.add_argument("--every", type=int, default=1, help="take each N-th pair alone")
+    parser.add_argument("--every", type=_positive, default=1, help="take each N-th pair alone")
     parser.add_argument("--output", type=Path, help="JSON with the rows")
     given = parser.parse_args(argv)
     rows: list[dict[str, JSON]] = []

@@ -113,14 +113,15 @@ def main() -> None:
         options.data,
         twin=Restorer.from_pretrained(options.twin),
     )
+    compared = _runs(twin)[:runs]
     last = "the last run alone" if runs == 1 else f"the last {runs} runs"
     kept = ("set", "protocol", "n", "psnr", "psnr_without_physics", "physics_gain", "interval")
     result = {
         "task": options.task,
         "sha256": SHIPPED[options.task],
-        "steps": twin.training["steps"],
-        "hours": twin.training["hours"],
-        "seed": twin.training["seed"],
+        "steps": sum(run["steps"] for run in compared),
+        "hours": round(sum(run["hours"] for run in compared), 3),
+        "seed": ", ".join(str(run["seed"]) for run in reversed(compared)),
         "scope": "all of the training" if whole else last,
         "rows": [{k: row[k] for k in kept} for row in rows if "physics_gain" in row],
     }

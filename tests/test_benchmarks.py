@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import failures
+from benchmarks import failures, jpeg
 from benchmarks.train import drawn_crops, reference_of
 from physgan.metrics.protocol import protocol, scores
 from physgan.networks import UNet
@@ -24,6 +24,7 @@ from physgan.recipes.load import load_recipe
 from physgan.restore.restorer import Restorer
 from physgan.training.logs import JsonLines
 from physgan.training.loop import fit
+from tests.training.tiny import write_picture
 
 SMALL = [
     "--data.crop=48",
@@ -159,3 +160,26 @@ def test_failures_are_those_that_gain_least() -> None:
     sheet = failures.sheet(found[:2])
     assert sheet.width > 3 * failures.SIDE
     assert sheet.height > 2 * failures.SIDE
+
+
+def test_what_jpeg_costs_is_measured_against_the_same_clear_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "Set14").mkdir()
+    for number in range(3):
+        write_picture(tmp_path / "Set14" / f"{number}.png", smooth(number))
+    assert jpeg.main([str(tmp_path), "--task", "sr4", "--every", "2"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    pairs = [cell.split(" → ") for cell in line.strip("| ").split(" | ")[1:]]
+    assert len(pairs) == len(jpeg.QUALITIES)
+    before, after = ([float(pair[i]) for pair in pairs] for i in (0, 1))
+    assert before == sorted(before, reverse=True)
+    assert before[0] > before[-1] + 0.5
+    assert after[0] > after[-1]
+    with pytest.raises(SystemExit):
+        jpeg.main([str(tmp_path), "--every", "0"])
+
+
+def smooth(seed: int) -> Tensor:
+    x = torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(seed))
+    return nn.functional.interpolate(x, size=(100, 120), mode="bicubic")[0].clamp(0, 1)

@@ -56,6 +56,23 @@ def test_pairs_are_what_the_physics_makes(ground: Path) -> None:
         assert float(off) > 0.3 * float(theta["sensor"]["sigma"])
 
 
+def test_pictures_without_jpeg_among_others_come_back(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = ground / "pairs"
+    argv = ["degrade", str(ground / "clear"), "--physics", "sr4", "--output", str(folder)]
+    assert main(argv) == 0
+    found = [load_theta(path) for path in sorted((folder / "theta").iterdir())]
+    qualities = [float(theta["sensor"]["quality"]) for theta in found]
+    assert 0 < sum(quality == 0 for quality in qualities) < 4
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
+    assert main(argv) == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")} == before
+    capsys.readouterr()
+    main(["check-physics", str(folder)])
+    assert "left out" not in capsys.readouterr().err
+
+
 def test_the_manifest_makes_the_same_pairs_again(
     ground: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

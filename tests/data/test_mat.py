@@ -2,6 +2,7 @@
 
 import builtins
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import scipy.io
 
 from physgan.data.mat import mat_shapes, read_mat
-from physgan.errors import ImageError
+from physgan.errors import ImageError, install
 
 HEADER = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Thu Jan  1 00:00:00 1970 HDF5 schema"
 
@@ -198,5 +199,5 @@ def test_without_its_library_the_remedy_is_named(
         return real(name, *arguments, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImageError, match=rf"{library}, which .*pip install 'physgan\[data\]'"):
+    with pytest.raises(ImageError, match=rf"{library}, which .*{re.escape(install('data'))}"):
         mat_shapes(tmp_path / "a.mat")

@@ -54,16 +54,12 @@ def test_what_is_no_tensor_of_floats_is_refused_in_words(tmp_path: Path) -> None
 def test_values_of_another_range_are_refused(tmp_path: Path) -> None:
     restorer = Restorer.from_pretrained(small_weights(tmp_path / "w.safetensors"), device="cpu")
     y = torch.linspace(0, 1, 768).reshape(1, 3, 16, 16)
-    for scaled, remedy in (
-        (y * 255, r"0 to 255.*y / 255"),
-        (y * 2 - 1, r"-1 to 1.*\(y \+ 1\) / 2"),
-    ):
-        for restore in (restorer, restorer.compare):
-            with pytest.raises(UsageError, match=remedy):
-                restore(scaled)
+    for restore in (restorer, restorer.compare):
+        with pytest.raises(UsageError, match=r"up to 255.*y / 255"):
+            restore(y * 255)
     # Noise leaves [0, 1], too.
     noise = torch.randn(y.shape, generator=Generator().manual_seed(0))
-    restorer(y + 0.1 * noise)
+    restorer(y + 0.5 * noise)
 
 
 def test_grey_and_files(tmp_path: Path) -> None:

@@ -205,6 +205,15 @@ def test_what_was_restored_goes_with_the_pictures(page: Page) -> None:
     expect(page.locator("#compared")).to_be_hidden()
 
 
+def test_clear_cancels_what_is_at_work(page: Page) -> None:
+    large = photograph(1200, 1000)
+    choose(page, "derain", *((f"{letter}.jpg", large) for letter in "abcd"))
+    page.get_by_role("button", name="Restore", exact=True).click()
+    expect(page.locator("#told progress")).to_be_visible(timeout=20_000)
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#told")).to_contain_text("d.jpg: cancelled, not restored.", timeout=60_000)
+
+
 # Of an element's colour, or its border's, to what lies behind it.
 CONTRAST = """([selector, what, behind]) => {
     const rgb = (element, name) => getComputedStyle(element)[name].match(/[\\d.]+/g).map(Number);

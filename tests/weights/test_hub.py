@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import yaml
 
 from physgan import Restorer
 from physgan.cli import main
-from physgan.errors import UsageError, WeightsError
+from physgan.errors import UsageError, WeightsError, install
 from physgan.networks import UNet
 from physgan.weights.file import WeightsInfo, load_weights
 from physgan.weights.hub import is_repository, save_folder
@@ -187,10 +188,10 @@ def test_what_lies_here_comes_first(ground: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_without_the_library(ground: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(UsageError, match=r"none of them\. pip install 'physgan\[hub\]'"):
+    with pytest.raises(UsageError, match=rf"none of them\. {re.escape(install('hub'))}"):
         Restorer.from_pretrained("org/name")
     restorer = Restorer.from_pretrained(ground / "w.safetensors", device="cpu")
-    with pytest.raises(UsageError, match=r"got none\. pip install 'physgan\[hub\]'"):
+    with pytest.raises(UsageError, match=rf"got none\. {re.escape(install('hub'))}"):
         restorer.push_to_hub("org/name")
 
 

@@ -70,7 +70,7 @@ def jpeg(y: Tensor, quality: Tensor, *, subsampling: Subsampling = "4:2:0") -> T
     Args:
         y: images N×C×H×W in [0, 1]; what lies outside is clipped first. C = 3 is colour, all else
             is grey, channel by channel.
-        quality: N, whole numbers from 1 to 100 as programs name them, others are rounded; infinity
+        quality: N, whole numbers from 1 to 100 as programs name them, others are rounded; 0
             leaves an image as it is, but for levels.
         subsampling: of colour; changes nothing for grey.
 
@@ -101,8 +101,7 @@ def jpeg(y: Tensor, quality: Tensor, *, subsampling: Subsampling = "4:2:0") -> T
 
 def _compressed(y: Tensor, quality: Tensor, subsampling: Subsampling) -> Tensor:
     levels = _round(y.clamp(0, 1) * 255)
-    raw = torch.isinf(quality)
-    quality = quality.masked_fill(raw, 100)
+    raw = quality == 0
     light, colour = _steps(quality, _LIGHT), _steps(quality, _COLOUR)
     if y.shape[1] != 3:
         decoded = _coded(levels - 128, light) + 128
@@ -124,7 +123,7 @@ class Jpeg:
     Args:
         quality: least and greatest quality, from 1 to 100, drawn uniformly per image.
         subsampling: `4:2:0` as most programs write, or `4:4:4`, which keeps all colour.
-        raw: share of the images that are not compressed; their quality is infinite.
+        raw: share of the images that are not compressed; their quality is 0.
     """
 
     saturates = True
@@ -149,7 +148,7 @@ class Jpeg:
         quality = drawn.float()
         if self.raw:
             raw = uniform(x.shape[0], (0.0, 1.0), generator=generator) < self.raw
-            quality = quality.masked_fill(raw, math.inf)
+            quality = quality.masked_fill(raw, 0)
         return {"quality": quality}
 
     def __call__(self, y: Tensor, theta: Theta, *, generator: Generator) -> Tensor:
@@ -157,9 +156,9 @@ class Jpeg:
         return jpeg(y, quality, subsampling=self.subsampling)
 
     def check(self, theta: Theta) -> None:
-        """Raises ThetaError unless quality lies in 1 to 100, or is infinite."""
+        """Raises ThetaError unless quality lies in 1 to 100, or is 0."""
         quality = parameter(theta, "quality", of="sensor with JPEG")
-        quality = quality[quality != math.inf]
+        quality = quality[quality != 0]
         check_values("quality of JPEG", quality, least=1, greatest=100)
 
 

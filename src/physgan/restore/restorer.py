@@ -19,6 +19,9 @@ from physgan.weights.catalogue import find_weights
 from physgan.weights.file import WeightsInfo, load_weights
 from physgan.weights.hub import push, require_repository, save_folder
 
+_FAR_ABOVE = 8.0
+"""A value that no noise makes of [0, 1]."""
+
 
 class Restorer:
     """A trained network, ready to restore tensors and files.
@@ -151,7 +154,7 @@ class Restorer:
 
         Raises:
             ShapeError: no tensor, or wrong rank, type or channels.
-            UsageError: the values are of another range, such as 0 to 255.
+            UsageError: values are of 0 to 255.
         """
         if not isinstance(y, Tensor):
             raise ShapeError(
@@ -161,7 +164,7 @@ class Restorer:
                 remedy="Of an array H×W×C: torch.from_numpy(array).permute(2, 0, 1)[None].",
             )
         if y.is_floating_point() and y.numel():
-            _require_range(float(y.amin()), float(y.amax()))
+            _require_range(float(y.amax()))
         if not y.is_floating_point() or y.dtype == self._dtype:
             return restore_images(self.fn, y, strength=strength)
         return restore_images(self.fn, y.to(self._dtype), strength=strength).to(y.dtype)
@@ -203,14 +206,14 @@ class Restorer:
         return f"Restorer({name}{', '.join([kind, *parts])}; licence: {info.licence}{experimental})"
 
 
-def _require_range(least: float, greatest: float) -> None:
-    """Raises UsageError where values are clearly of another range than [0, 1], noise included."""
-    if least < -0.75 or greatest > 1.75:
+def _require_range(greatest: float) -> None:
+    """Raises UsageError where values are of 0 to 255; noise may leave [0, 1] by far less."""
+    if greatest > _FAR_ABOVE:
         raise UsageError(
             "images to restore",
             expected="values in [0, 1]",
-            got=f"{least:.4g} to {greatest:.4g}",
-            remedy="Of 0 to 255: y / 255." if greatest > 1.75 else "Of -1 to 1: (y + 1) / 2.",
+            got=f"up to {greatest:.4g}",
+            remedy="Of 0 to 255: y / 255.",
         )
 
 

@@ -72,11 +72,6 @@ class Muon(Optimizer):
         # `fused` tells torch that the counts of steps belong on the parameters' device.
         super().__init__(parameters, defaults | {"fused": True})
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        for group in self.param_groups:
-            group.setdefault("weight_decay", 0.0)  # of runs from before there was one
-
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One move of everything that has a gradient.

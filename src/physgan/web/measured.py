@@ -41,17 +41,20 @@ def measured(info: WeightsInfo) -> list[str]:
 def shortcomings(info: WeightsInfo) -> str:
     """In which respects weights fall short of what is asked, as a sentence; empty where in none."""
     told: list[str] = []
+    grids: list[str] = []
     for each in filter(None, info.experimental.split("; ")):
         name, _, missed = each.rpartition(": ")
         if missed.startswith("checkerboard"):
-            words = "a faint grid is left in what it restores"
-        elif missed.startswith("gain "):
+            grids.append(_words(name))
+            continue
+        if missed.startswith("gain "):
             gain, _, asked = missed.removeprefix("gain ").partition(" dB, below ")
             words = f"{gain} dB are gained, where {asked} are asked, on {_words(name)}"
         else:
             words = f"{missed} on {_words(name)}"
-        if words not in told:  # the grid is found on one set after the other
-            told.append(words)
+        told.append(words)
+    if grids:
+        told.insert(0, f"a faint grid is left in what it restores of {', '.join(grids)}")
     return f"Experimental, for what it misses: {'; '.join(told)}." if told else ""
 
 
@@ -65,6 +68,8 @@ def _line(name: str, row: Mapping[str, Any], scale: int) -> str:
         # What is as large as the clear picture before it is restored has been enlarged.
         before = f"{row['input_psnr']:.1f} {'dB (bicubic) ' if scale > 1 else ''}→ "
     numbers = f"{before}{after}".replace(" ", "\N{NO-BREAK SPACE}")
+    if str(row.get("protocol", "")).endswith("-shift"):
+        numbers += ", by the best shift"
     return f"{count}{_words(name)}: {numbers}" if name else numbers
 
 

@@ -462,13 +462,15 @@ def _page(desk: Desk, visits: _Visits, examples: Sequence[Path]) -> gradio.Block
             pair = {"before": (before, before), "after": (after, after)}
             return pair.get(side, (before, after)), download
 
-        # In the loop, where restoring begins: neither comes between the other's steps.
-        async def changed(files: Sequence[str] | None, request: gradio.Request) -> tuple[Any, Any]:
+        def changed(files: Sequence[str] | None, request: gradio.Request) -> tuple[Any, Any]:
             visits.uploaded(files, request)
-            visit = visits.of(request)
-            if files or visit.restoring:
+            if files:
                 return gradio.skip(), gradio.skip()
-            visit.empty()
+            visit = visits.of(request)
+            if visit.restoring:  # which ends as cancelled, and says so
+                visit.cancel()
+                return _sentence(_CANCELLING), gradio.skip()
+            # The files stay until the page asks again or goes: an answer may still be on its way.
             return _sentence(_NOTHING_YET), gradio.Column(visible=False)
 
         def example(event: gradio.SelectData) -> tuple[Any, Any]:

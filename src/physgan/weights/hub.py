@@ -117,7 +117,7 @@ def readme(model: Path, info: WeightsInfo, *, name: str) -> str:
     usage = f"""## Use
 
 ```
-pip install 'physgan[hub]'  # or, in a checkout of physgan: pip install -e '.[hub]'
+pip install -c constraints.txt -e '.[hub]'  # in a checkout of physgan
 physgan restore PICTURES --weights {name} --output restored
 ```
 

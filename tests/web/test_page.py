@@ -338,7 +338,15 @@ def test_cancel(page: Page) -> None:
 
 
 def test_by_the_keyboard_alone(page: Page) -> None:
-    give(page, ("a.png", picture(30, 30)))
+    expect(page.get_by_test_id("upload-text")).to_be_visible()
+    focused = "document.activeElement === document.body ? '' : document.activeElement.innerText"
+    while "Drop pictures" not in page.evaluate(focused):
+        page.keyboard.press("Tab")
+    with page.expect_file_chooser(timeout=60_000) as opened:
+        page.keyboard.press("Enter")
+    one = FilePayload(name="a.png", mimeType="image/png", buffer=picture(30, 30))
+    opened.value.set_files([one])
+    expect(page.locator(".file-preview")).to_contain_text("a", timeout=60_000)
     seen = []
     for _ in range(40):
         page.keyboard.press("Tab")

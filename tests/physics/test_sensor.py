@@ -273,12 +273,12 @@ def test_who_saturates() -> None:
         (Noise(), {"sigma": torch.tensor([-0.02])}, "got -0.02"),
         (Noise(), {"sigma": torch.tensor([math.nan])}, "got nan"),
         (Noise(), {}, "a parameter 'sigma'"),
-        (Jpeg(), {"quality": torch.tensor([0.0])}, r"\[1, 100\], got 0 to 0"),
+        (Jpeg(), {"quality": torch.tensor([-1.0])}, r"\[1, 100\], got -1 to -1"),
         (Jpeg(), {"quality": torch.tensor([math.nan])}, "got nan"),
     ],
 )
 def test_parameters_that_cannot_be(stage: Noise | Jpeg, theta: Theta, told: str) -> None:
     for sensor in (stage, SensorChain([Clip(), stage])):
-        sensor.check({"sigma": torch.tensor([0.0, 1.0]), "quality": torch.tensor([1.0, 100.0])})
+        sensor.check({"sigma": torch.tensor([0.0, 1.0]), "quality": torch.tensor([0.0, 100.0])})
         with pytest.raises(ThetaError, match=told):
             sensor.check(theta)

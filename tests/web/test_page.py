@@ -164,8 +164,11 @@ def test_before_and_after_by_the_keyboard_and_in_words(page: Page) -> None:
 
 def test_arrow_keys_choose_in_a_group_and_tab_leaves_it(page: Page) -> None:
     radios, kind = page.get_by_role("radio"), "document.activeElement.type"
+    unnamed = page.locator("#wrong input:not([name=wrong])")
+    expect(radios.nth(0)).to_have_attribute("name", "wrong")  # once the page's script has run
     radios.nth(0).focus()
     for number in (1, 2):
+        expect(unnamed).to_have_count(0)
         page.keyboard.press("ArrowDown")
         expect(radios.nth(number)).to_be_checked()
         expect(radios.nth(number)).to_be_focused()
@@ -177,6 +180,7 @@ def test_arrow_keys_choose_in_a_group_and_tab_leaves_it(page: Page) -> None:
     assert page.evaluate(kind) != "radio"
     page.keyboard.press("Shift+Tab")
     expect(radios.nth(2)).to_be_focused()
+    expect(unnamed).to_have_count(0)
     page.keyboard.press("ArrowUp")
     expect(radios.nth(1)).to_be_checked()
 

@@ -58,7 +58,7 @@ def measure(restorer: Restorer, task: str, data: Path, *, every: int) -> list[di
             told.append(evaluate_pair(restorer.fn, Pair(pair.name, y, pair.x), how))
     rows: list[dict[str, JSON]] = []
     for quality, told in records.items():
-        means = {
+        means: dict[str, JSON] = {
             key: round(statistics.mean(one[key] for one in told), 4)
             for key in ("input_psnr", "psnr")
         }

@@ -73,12 +73,10 @@ _REMEDY = "Train it with --objective.gamma 0, and else as what ships was trained
 
 def _runs(info: WeightsInfo) -> list[dict[str, Any]]:
     """The runs of a training, the last one first, each with its recipe."""
-    run: dict[str, Any] = {**info.training, "recipe": info.recipe, "sha256": None}
-    runs = [run]
+    # The last files of both are compared, whatever they are.
+    runs: list[dict[str, Any]] = [{**info.training, "recipe": info.recipe, "sha256": object()}]
     while before := runs[-1].get("began_from"):
         runs.append(before)
-    # The last files of both are compared, whatever they are.
-    runs[0]["sha256"] = object()
     return runs
 
 

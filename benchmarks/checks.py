@@ -28,7 +28,7 @@ from torch import Tensor
 from physgan.data.pairs import Pair, drawn_pairs, list_pairs, read_pair
 from physgan.data.sets import Levin
 from physgan.evaluation.reading import text_error
-from physgan.evaluation.run import evaluate_pair, summarise
+from physgan.evaluation.run import score_pair, summarise
 from physgan.files import write_text
 from physgan.images.read import list_images, read_8bit
 from physgan.metrics.checkerboard import stride_peak
@@ -203,14 +203,15 @@ def _on_pairs(restorer: Restorer, each: CheckSet, twin: Restorer | None) -> list
     restored: list[Tensor] = []
     clear: list[Tensor] = []
     for pair in each.pairs():
+        x_hat = restorer(pair.y)
+        other = None if twin is None else twin(pair.y)
         for number, (name, how) in enumerate(hows.items()):
             # How a text is read depends on no protocol.
             read = text_error if each.text and number == 0 else None
-            records[name].append(evaluate_pair(restorer.fn, pair, how, text_error=read))
-            if twin is not None:
-                other = evaluate_pair(twin.fn, pair, how)["psnr"]
-                gains[name].append(records[name][-1]["psnr"] - other)
-        x_hat = restorer(pair.y)
+            record = score_pair(x_hat, pair, how, scale=restorer.fn.scale, text_error=read)
+            records[name].append(record)
+            if other is not None:
+                gains[name].append(record["psnr"] - scores(other, pair.x, how)["psnr"])
         changes.append(x_hat - pair.x)
         restored.append(x_hat)
         clear.append(pair.x)

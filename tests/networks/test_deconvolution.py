@@ -15,6 +15,7 @@ from physgan.export.onnx import export_onnx
 from physgan.networks import BlindDeconvolution, UNet, deconvolution
 from physgan.networks.deconvolution import blur_by_edges, deconvolved, kernel_by_looks, steepest
 from physgan.networks.estimation import centred, estimated_kernel
+from physgan.networks.grid import without_grid
 from physgan.physics.blur import blur
 from physgan.physics.shake import ShakeKernels
 from physgan.restore.page import restore_images
@@ -261,7 +262,7 @@ def test_in_training_its_kernels_come_of_the_clear_picture_too() -> None:
 @pytest.mark.parametrize("edges", [False, True])
 def test_a_batch_is_its_pictures(edges: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deconvolution, "_ENOUGH", 0)
-    made = gentle(network(edges=edges))
+    made = gentle(network(edges=edges, gridless=edges))
     y, _ = shaken(strokes(3, 64))
     with torch.inference_mode():
         apart = torch.cat([made(one[None]) for one in y])
@@ -281,9 +282,12 @@ def test_tiles_equal_the_whole(height: int, width: int, n: int) -> None:
     assert float((whole - y).abs().max()) > 1e-2
 
 
-def test_tiles_equal_the_whole_by_strong_edges_too(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("gridless", [False, True])
+def test_tiles_equal_the_whole_by_strong_edges_too(
+    gridless: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(deconvolution, "WINDOW", 72)
-    fn = network(edges=True).double()
+    fn = network(edges=True, gridless=gridless).double()
     y = shaken(strokes(2, 200))[0].double()[..., :150]
     assert float((restore_tiled(fn, y, tile=32) - restore_whole(fn, y)).abs().max()) < 1e-6
 
@@ -321,6 +325,17 @@ def test_in_training_half_of_its_kernels_are_those_there_will_be() -> None:
     assert torch.allclose(noise, measured)
 
 
+def test_a_grid_is_taken_out_of_the_result_if_wanted() -> None:
+    made = gentle(network(edges=True)).train()
+    y, _ = shaken(strokes(1, 144))
+    with torch.no_grad():
+        wanted = without_grid(made(y))
+        made.gridless = True
+        assert torch.equal(made(y), wanted)
+        made.eval()
+        assert torch.equal(made(y), wanted.clamp(0, 1))
+
+
 def test_the_more_noise_the_less_is_inverted() -> None:
     x = 0.4 + 0.2 * strokes(1, 160)  # as faint as the slopes of photographs
     y, kernel = shaken(x, noise=0.08)
@@ -356,8 +371,8 @@ def test_the_steepest_part() -> None:
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("edges", [False, True])
 def test_graphs_are_given_kernels(tmp_path: Path, edges: bool, half: bool) -> None:
-    made = gentle(network(edges=edges), 0.004)  # or kernels turn on the last digit
-    info = header(widths=[4, 6], blocks=[1, 1], edges=edges)
+    made = gentle(network(edges=edges, gridless=edges), 0.004)  # or kernels turn on the last digit
+    info = header(widths=[4, 6], blocks=[1, 1], edges=edges, gridless=edges)
     export_onnx(made, info, tmp_path / "graph.onnx", half=half)  # raises unless it agrees
     y = shaken(strokes(1, 200))[0]
     whole = restore_whole(made, y)

@@ -22,6 +22,8 @@ from physgan.networks.checks import check_arguments, check_images
 from physgan.networks.convolution import Conv2d
 from physgan.networks.edges import noise_of, strong_edges_kernel, turned
 from physgan.networks.estimation import centred, estimated_kernel, slopes
+from physgan.networks.grid import REACH, without_grid
+from physgan.networks.mirror import mirrored
 from physgan.networks.spectra import back, spectrum_of
 from physgan.networks.unet import UNet
 from physgan.networks.ways import seen_through
@@ -56,6 +58,7 @@ class BlindDeconvolution(RestorationNetwork):
         unshuffle: see `UNet`.
         edges: whether the first kernel is that of strong edges, for pictures of which the first
             look makes too little legible, and, in training, of the clear pictures in part.
+        gridless: whether a grid that the pixel shuffle leaves is taken out, see `without_grid`.
     """
 
     def __init__(
@@ -67,11 +70,13 @@ class BlindDeconvolution(RestorationNetwork):
         blocks: Sequence[int] = (2, 2, 4),
         unshuffle: int = 2,
         edges: bool = False,
+        gridless: bool = False,
     ) -> None:
         check_arguments(channels=channels)
         check_arguments(side=side, at_least=3)
         super().__init__()
         self.guided = self.edges = edges
+        self.gridless = gridless
         self.side = side + 1 - side % 2
         self.first = UNet(channels=channels, widths=widths, blocks=blocks, unshuffle=unshuffle)
         seen = (2 + len(_REGULARISATION)) * channels * unshuffle**2
@@ -87,6 +92,7 @@ class BlindDeconvolution(RestorationNetwork):
         assert self.first.receptive_field is not None
         # Of the second look, and of the first or the inverse filter, whichever reaches further.
         reach = max(self.first.receptive_field // 2, 3 * self.side // 2) + 2 * unshuffle
+        reach += REACH if gridless else 0
         self.receptive_field: int | None = self.first.receptive_field + 2 * reach
         self.global_statistics: bool = True
 
@@ -184,6 +190,8 @@ class BlindDeconvolution(RestorationNetwork):
         sharp = sharp + F.pixel_shuffle(first.head(z), shuffle)
         trust, mended = (F.pixel_shuffle(last(z), shuffle) for last in (self.trust, self.head))
         x_hat: Tensor = look + trust * (sharp - look) + mended
+        if self.gridless:
+            x_hat = without_grid(x_hat)
         return x_hat if self.training else x_hat.clamp(0, 1)
 
 
@@ -313,7 +321,7 @@ def deconvolved(y: Tensor, kernel: Tensor, noise: Tensor | None = None) -> Tenso
     y = y if y.dtype == torch.float64 else y.float()
     filters = _inverse_filters(kernel, noise, reach).to(y.dtype)
     rows, columns = height + 2 * reach, width + 2 * reach
-    spectrum = spectrum_of(_mirrored(y, reach)[:, None])
+    spectrum = spectrum_of(mirrored(y, reach)[:, None])
     wide = F.pad(filters, (0, columns - 2 * reach - 1, 0, rows - 2 * reach - 1))
     inverted = back(spectrum * spectrum_of(wide[:, :, None]), (rows, columns))
     inverted = inverted[..., 2 * reach :, 2 * reach :]
@@ -343,15 +351,6 @@ def _inverse_filters(kernel: Tensor, noise: Tensor | None, reach: int) -> Tensor
     inverse = inverse * fade[:, None] * fade
     summing: Tensor = inverse / inverse.sum(dim=(-2, -1), keepdim=True)
     return summing
-
-
-def _mirrored(y: Tensor, reach: int) -> Tensor:
-    """With `reach` pixels more on each side, mirrored there as far as `y` reaches."""
-    for dim in (2, 3):
-        last = y.shape[dim] - 1
-        at = torch.arange(-reach, last + 1 + reach, device=y.device).abs()
-        y = y.index_select(dim, torch.where(at > last, 2 * last - at, at).clamp(0, last))
-    return y
 
 
 @contextmanager

@@ -41,7 +41,8 @@ def test_what_is_no_grid_stays() -> None:
 def test_it_is_linear_and_of_any_size(height: int, width: int, kind: torch.dtype) -> None:
     a, b = noise(2, 3, height, width).to(kind), noise(2, 3, height, width, seed=1).to(kind)
     both = without_grid(2 * a - b)
-    assert both.shape == a.shape and both.dtype == kind
+    assert both.shape == a.shape
+    assert both.dtype == kind
     torch.testing.assert_close(both, 2 * without_grid(a) - without_grid(b))
 
 

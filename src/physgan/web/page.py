@@ -707,6 +707,8 @@ def _ended(done: Sequence[_Done], faults: Sequence[str], *, cancelled: bool) -> 
     text = "Nothing restored."
     if done:
         text = f"{len(done)} pictures restored." if len(done) > 1 else f"{done[0].name} restored."
+        if faults:
+            text += f" {len(faults)} {'were' if len(faults) > 1 else 'was'} not."
     items = "".join(f"<li>{html.escape(fault)}</li>" for fault in faults)
     told = _sentence(f"Cancelled. {text}" if cancelled else text)
     return told + (f'<ul role="alert">{items}</ul>' if faults else "")

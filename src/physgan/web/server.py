@@ -6,6 +6,8 @@ server.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import signal
 import socket
@@ -159,7 +161,7 @@ def _leave(number: int, frame: object) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, which tells when it answers."""
+    """uvicorn's, which tells when it answers, and ends without telling of pages that are open."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], object]) -> None:
         super().__init__(config)
@@ -169,6 +171,16 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
+        await super().shutdown(sockets)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not that answers under way are cut off where the server ends: an open page has some."""
+    cut_off = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not cut_off and "timeout graceful shutdown exceeded" not in record.getMessage()
 
 
 def _describe(app: FastAPI) -> None:

@@ -26,4 +26,5 @@ def test_it_ends_in_silence_while_a_page_is_open(told: signal.Signals) -> None:
             process.kill()
     # Where the API is described, and what an interrupted command says.
     assert [line for line in said.splitlines() if not line.startswith("physgan: ")] == []
-    assert process.returncode == (130 if told is signal.SIGINT else 0)
+    # A shell that starts it behind `&` has it ignore SIGINT once the server has heard of it.
+    assert process.returncode in ((0, 130) if told is signal.SIGINT else (0,))

@@ -51,6 +51,16 @@ def test_json_is_a_line_for_each_picture(ground: Path, capsys: pytest.CaptureFix
     assert all("error" in line for line in lines if line["status"] == "failed")
 
 
+def test_weights_are_not_read_for_nothing(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (ground / "w.safetensors").write_bytes(b"no weights")
+    for path in (ground / "in").iterdir():
+        path.unlink()
+    assert restore(ground) == 1
+    err = capsys.readouterr().err
+    assert "in'" in err
+    assert "safetensors" not in err
+
+
 def test_a_file_that_is_no_picture_is_told_of_and_no_fault(
     ground: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

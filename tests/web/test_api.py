@@ -101,8 +101,8 @@ REFUSED = {
     "drawing": ("a", SVG, {"task": "derain"}, 415, "svgload"),
     "cut short": ("a.png", picture(90, 90)[:3000], {"task": "derain"}, 422, "cannot read whole"),
     "task": ("a.png", picture(9, 9), {"task": "../../etc/passwd"}, 422, "task"),
-    "no task": ("a.png", picture(9, 9), {}, 422, "task: Field required."),
-    "strength": ("a.png", picture(9, 9), {"task": "derain", "strength": "nan"}, 422, "strength"),
+    "no task": ("a.png", picture(9, 9), {}, 422, "task: expected in the form, got nothing."),
+    "strength": ("a.png", picture(9, 9), {"task": "derain", "strength": "nan"}, 422, "got 'nan'."),
     "misspelt": (
         "a.png",
         picture(9, 9),
@@ -110,7 +110,7 @@ REFUSED = {
         422,
         "'strength'?",
     ),
-    "number": ("a.png", picture(9, 9), {"task": "derain", "strength": "x"}, 422, "strength"),
+    "number": ("a.png", picture(9, 9), {"task": "derain", "strength": "x"}, 422, "got 'x'."),
 }
 
 
@@ -128,7 +128,7 @@ def test_what_cannot_be_taken_is_told_in_a_sentence(address: str, case: str) -> 
 def test_a_form_without_a_picture(address: str) -> None:
     answer = httpx.post(f"{address}/api/restore", data={"task": "derain"})
     assert answer.status_code == 422
-    assert answer.json()["detail"] == "picture: Field required."
+    assert answer.json()["detail"] == "picture: expected in the form, got nothing."
     answer = httpx.post(f"{address}/api/restore", content=b"rubbish", timeout=20)
     assert answer.status_code == 422
     # As `curl -F picture=in.jpg` sends it.

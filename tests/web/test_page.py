@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -342,6 +343,21 @@ def test_cancel(page: Page) -> None:
     expect(page.locator("#told")).to_contain_text("a.png restored.", timeout=60_000)
 
 
+def test_a_page_tells_that_its_server_has_gone(browser: Browser) -> None:
+    with app() as (address, process):
+        page = browser.new_page()
+        page.goto(address)
+        large = photograph(1200, 1000)
+        choose(page, "derain", *((f"{letter}.jpg", large) for letter in "abcd"))
+        page.get_by_role("button", name="Restore", exact=True).click()
+        bar = page.locator("#told progress")
+        expect(bar).to_be_visible(timeout=20_000)
+        os.kill(process, signal.SIGKILL)
+        expect(page.locator("#told")).to_contain_text("does not answer any more", timeout=30_000)
+        expect(bar).to_be_hidden()
+        page.close()
+
+
 def test_by_the_keyboard_alone(page: Page) -> None:
     expect(page.get_by_test_id("upload-text")).to_be_visible()
     focused = "document.activeElement === document.body ? '' : document.activeElement.innerText"
@@ -390,6 +406,7 @@ def test_widths_and_schemes(
     cut = "labels => labels.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"
     assert labels.evaluate_all(cut) == []
     page.locator("#examples button.thumbnail-item").first.click()
+    expect(page.get_by_role("button", name="Cancel")).to_be_in_viewport(timeout=60_000)
     expect(page.locator("#told")).to_contain_text("restored.", timeout=120_000)
     expect(page.locator("#compared img")).to_have_count(2)
     expect(page.locator("#told")).to_be_in_viewport()

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+from physgan.cli.threads import wait_asleep
+
 
 @dataclass
 class Arguments:
@@ -41,6 +43,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
     from physgan.errors import UsageError, install
 
+    wait_asleep()
     for name, least in (("megabytes", 0), ("megapixels", 0), ("seconds", 0), ("at_once", 0)):
         if not getattr(arguments, name) > least:
             given = f"{getattr(arguments, name):g}"

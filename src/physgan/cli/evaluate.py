@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from physgan.cli.threads import wait_asleep
 from physgan.cli.weights import chosen_weights
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Arguments:
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
+    wait_asleep()
     from physgan.errors import PhysganError, UsageError
 
     source = chosen_weights(arguments.task, arguments.weights)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from physgan.cli.threads import wait_asleep
 from physgan.cli.weights import chosen_weights
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Arguments:
 
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
+    wait_asleep()
     from physgan.errors import UsageError
     from physgan.images.picture import KINDS
 
@@ -84,7 +86,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
 
 
 def _restore(arguments: Arguments, source: Path) -> int:
-    from physgan.restore.files import restore_files, target_fault
+    from physgan.restore.files import target_fault
     from physgan.restore.plan import plan
     from physgan.restore.sheet import Sheet
 
@@ -111,6 +113,19 @@ def _restore(arguments: Arguments, source: Path) -> int:
             else:
                 say.would(job, "planned")
         return say.ended()
+    if jobs:
+        sheet = _restore_jobs(arguments, source, jobs, say, sheet)
+    for fault in faults:
+        sheet = _shown(sheet, say, fault.source.name, fault.source, None)
+    _shown(sheet, say)
+    return say.ended()
+
+
+def _restore_jobs(
+    arguments: Arguments, source: Path, jobs: list[Job], say: _Teller, sheet: Sheet | None
+) -> Sheet | None:
+    """Restores pictures; gives back their contact sheet, as far as it can be written."""
+    from physgan.restore.files import restore_files
     from physgan.restore.restorer import Restorer
     from physgan.restore.tiles import margin_of
 
@@ -138,10 +153,7 @@ def _restore(arguments: Arguments, source: Path) -> int:
             after = None if outcome.status == "failed" else outcome.target
             name = str(outcome.target.relative_to(arguments.output))
             sheet = _shown(sheet, say, name, outcome.source, after)
-    for fault in faults:
-        sheet = _shown(sheet, say, fault.source.name, fault.source, None)
-    _shown(sheet, say)
-    return say.ended()
+    return sheet
 
 
 def _shown(

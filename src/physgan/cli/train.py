@@ -72,9 +72,9 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     from physgan.recipes.load import load_recipe
 
     _check_options(overrides)
+    recipe = load_recipe(arguments.recipe, overrides)
     if arguments.output is None:
         raise UsageError("run folder", expected="--output FOLDER", got="nothing")
-    recipe = load_recipe(arguments.recipe, overrides)
     folder = arguments.output
     _speak()
 

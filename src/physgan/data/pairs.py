@@ -102,7 +102,10 @@ def _by_stem(folder: Path) -> dict[str, Path]:
             raise ImageError(
                 f"folder '{folder}'",
                 expected="one picture of each stem",
-                got=f"'{found[path.stem].name}' and '{path.name}'",
+                got=" and ".join(
+                    f"'{each.relative_to(folder)}'" for each in (found[path.stem], path)
+                ),
+                remedy="Rename one, or take folders within one at a time.",
             )
         found[path.stem] = path
     return found

@@ -76,6 +76,9 @@ KEPT = 3600
 
 _CANCELLING = "Cancelling …"
 _NOTHING_YET = "Before and after will be shown here."
+_GONE = "The server does not answer any more. Start it again, and load this page anew."
+_ASKED = 3000
+"""milliseconds between two questions whether the server is there, while it restores"""
 _LOOK = 0.25
 """seconds between two looks at how far the desk is"""
 
@@ -113,16 +116,32 @@ fieldset input[type=radio]:focus-visible {
 }
 footer { display: none !important; }
 """
-# On a telephone what is told lies below the form. The page grows while pictures come.
+# On a telephone what is told lies below the form. The page grows while pictures come, and until
+# somebody scrolls it is kept in view.
 _SEEN = """() => {
-    const told = document.getElementById("told");
+    const told = document.getElementById("told"), own = new AbortController();
+    for (const moved of ["wheel", "touchmove", "pointerdown", "keydown"])
+        window.addEventListener(moved, () => own.abort(), { signal: own.signal, passive: true });
     const look = () => {
         const top = told.getBoundingClientRect().top;
-        if (top < 0 || top > window.innerHeight / 2) told.scrollIntoView();
+        if (own.signal.aborted || (top >= 0 && top <= window.innerHeight / 2)) return;
+        told.scrollIntoView();
     };
-    look();
-    setTimeout(look, 500);
+    for (const wait of [0, 250, 500, 1000, 2000, 4000]) setTimeout(look, wait);
+    setTimeout(() => own.abort(), 5000);
 }"""
+# What is told comes from the server, which cannot tell that it has ended.
+_LOST = f"""() => {{
+    let missed = 0;
+    setInterval(async () => {{
+        const told = document.getElementById("told"), bar = told.querySelector("progress");
+        if (!bar || bar.hidden) return;
+        missed = await fetch("api/health", {{ cache: "no-store" }}).then(() => 0, () => missed + 1);
+        if (missed < 2 || !bar.isConnected) return;
+        told.querySelector("[role=status]").textContent = {json.dumps(_GONE)};
+        bar.hidden = true;
+    }}, {_ASKED});
+}}"""
 # gradio gives the slider's pictures no text, examples a number, and each radio button a name of its
 # own, so that arrow keys find no other in the group. It changes them whenever it likes.
 _NAMES = """() => {
@@ -502,8 +521,11 @@ def _page(desk: Desk, visits: _Visits, examples: Sequence[Path]) -> gradio.Block
         chosen.input(**shows)
         side.change(**shows)
         page.load(None, js=_NAMES, **quietly)
+        page.load(None, js=_LOST, **quietly)
         if examples:
-            gallery.select(example, None, [files, task], **at_once).then(**begin).then(**seen)
+            tapped = gallery.select(example, None, [files, task], **at_once)
+            tapped.then(**seen)
+            tapped.then(**begin).then(**seen)
         page.unload(visits.left)
     page.queue(max_size=None, api_open=False)  # what is queued is asked for by no other way
     # What is mounted is never launched, and what is not launched lets requests name any file.

@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from physgan.errors import UsageError
 from physgan.images.vips import refuse_rare_kinds
-from physgan.web.api import DESCRIPTION, api
+from physgan.web.api import DESCRIPTION, LONGEST_NAME, api
 from physgan.web.connection import Connection
 from physgan.web.desk import VERSION, Desk
 from physgan.web.gate import Gate
@@ -210,7 +210,9 @@ def _finding(finding: Mapping[str, Any]) -> str:
     field = finding["loc"][-1]
     if field == "picture" and isinstance(finding.get("input"), str):
         return "picture: expected a file, got text; curl wants -F picture=@in.jpg, with an @"
-    return f"{field}: {finding['msg']}"
+    if finding["type"] == "missing":
+        return f"{field}: expected in the form, got nothing"
+    return f"{field}: {finding['msg']}, got {str(finding.get('input'))[:LONGEST_NAME]!r}"
 
 
 async def _nothing_here(request: Request, error: Exception) -> JSONResponse:

@@ -256,8 +256,8 @@ def _read(path: str | os.PathLike[str], *, tensors: bool) -> tuple[WeightsInfo, 
             f"the weights file {Path(path)}",
             expected="a whole safetensors file",
             got=str(error),
-            remedy="It may be cut short: fetch it again. A checkpoint of CycleGAN goes through "
-            "physgan.weights.import_generator.",
+            remedy="If it is one, it may be cut short: fetch it again. A checkpoint of CycleGAN "
+            "goes through physgan.weights.import_generator.",
         ) from error
     return info, state
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from physgan.fourier import fast_length
 from physgan.networks.base import RestorationNetwork
 from physgan.networks.checks import check_arguments, check_images
 from physgan.networks.convolution import Conv2d
@@ -320,13 +321,22 @@ def deconvolved(y: Tensor, kernel: Tensor, noise: Tensor | None = None) -> Tenso
     reach = 3 * side // 2
     y = y if y.dtype == torch.float64 else y.float()
     filters = _inverse_filters(kernel, noise, reach).to(y.dtype)
-    rows, columns = height + 2 * reach, width + 2 * reach
-    spectrum = spectrum_of(mirrored(y, reach)[:, None])
-    wide = F.pad(filters, (0, columns - 2 * reach - 1, 0, rows - 2 * reach - 1))
-    inverted = back(spectrum * spectrum_of(wide[:, :, None]), (rows, columns))
-    inverted = inverted[..., 2 * reach :, 2 * reach :]
+    # What wraps around falls before the part that is taken, whatever the room: transforms are
+    # quick at few lengths.
+    size = [height + 2 * reach, width + 2 * reach]
+    rows, columns = size if seen_through() else map(fast_length, size)
+    spectrum = spectrum_of(_filled(mirrored(y, reach), rows, columns)[:, None])
+    inverted = back(
+        spectrum * spectrum_of(_filled(filters, rows, columns)[:, :, None]), (rows, columns)
+    )
+    inverted = inverted[..., 2 * reach :, 2 * reach :][..., :height, :width]
     result: Tensor = inverted.reshape(n, -1, height, width).clamp(-0.5, 1.5)
     return result
+
+
+def _filled(u: Tensor, rows: int, columns: int) -> Tensor:
+    """`u` with zeros below and on the right."""
+    return F.pad(u, (0, columns - u.shape[-1], 0, rows - u.shape[-2]))
 
 
 def _inverse_filters(kernel: Tensor, noise: Tensor | None, reach: int) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from physgan.fourier import fast_length
 from physgan.networks.spectra import back, spectrum_of
 from physgan.networks.ways import seen_through
 
@@ -51,8 +52,12 @@ def estimated_kernel(
     # The last row and the last column have no slope.
     inside = _inside(y.shape[-2] - 1, side, y.device)[:, None]
     inside = F.pad(inside * _inside(y.shape[-1] - 1, side, y.device), (0, 1, 0, 1))
-    # Nothing that counts wraps around; a picture smaller than the kernel needs room for it.
-    room = [side if seen_through() else max(0, side - length) for length in y.shape[2:]]
+    # Nothing that counts wraps around, whatever the room; a picture smaller than the kernel needs
+    # some, and transforms are quick at few lengths.
+    room = [
+        side if seen_through() else fast_length(max(length, side)) - length
+        for length in y.shape[2:]
+    ]
     clear, observed, inside = (
         F.pad(u, (0, room[1], 0, room[0])) for u in (clear, observed, inside)
     )

@@ -21,6 +21,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from physgan.errors import ShapeError, ThetaError
+from physgan.fourier import fast_length
 from physgan.physics.checks import check_choice, check_images, check_range, parameter
 from physgan.physics.draw import uniform
 from physgan.types import Part, Theta
@@ -79,7 +80,7 @@ def _convolved(x: Tensor, kernel: Tensor, boundary: Boundary, method: Method) ->
         return result.reshape(n, c, h, w)
     # The product of spectra is a circular convolution; what wraps round falls on the first k - 1
     # rows and l - 1 columns, which are not part of the result.
-    size = [_fast_length(padded.shape[-2]), _fast_length(padded.shape[-1])]
+    size = [fast_length(padded.shape[-2]), fast_length(padded.shape[-1])]
     spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(kernel, s=size)[:, None]
     whole: Tensor = torch.fft.irfft2(spectrum, s=size)
     return whole[..., k - 1 : k - 1 + h, l - 1 : l - 1 + w]
@@ -353,15 +354,3 @@ def _check_shapes(x: Tensor, kernel: Tensor, boundary: Boundary) -> None:
 def check_boundary(boundary: str) -> None:
     """Raises ThetaError unless a blur knows the boundary."""
     check_choice("boundary of a blur", boundary, get_args(Boundary))
-
-
-def _fast_length(n: int) -> int:
-    """The next length of at least n with no prime factor above 5, where FFTs are quick."""
-    while True:
-        rest = n
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return n
-        n += 1

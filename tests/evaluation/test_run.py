@@ -17,8 +17,9 @@ from physgan.data.pairs import Pair
 from physgan.data.text.fonts import font
 from physgan.data.text.words import sentence
 from physgan.errors import ImageError
-from physgan.evaluation.run import evaluate_pairs, summarise
+from physgan.evaluation.run import evaluate_pairs, score_pair, summarise
 from physgan.metrics.protocol import protocol, scores
+from physgan.resize import bicubic
 from tests.restore.small import Inverts, small_weights
 from tests.training.tiny import write_picture
 
@@ -47,6 +48,18 @@ def test_records_are_scores_of_what_the_restorer_makes() -> None:
     assert summary["worst_gain"] == pytest.approx(min(gains))
     assert summary["median_gain"] == pytest.approx(sorted(gains)[1])
     assert summary["protocol"]["colour"] == "rgb"
+
+
+def test_an_enlarged_picture_is_scored_beside_its_observation_enlarged_bicubically() -> None:
+    x = torch.rand(1, 3, 32, 40, generator=torch.Generator().manual_seed(5))
+    how, pair = protocol("y", scale=4), Pair("small", bicubic(x, down=4).clamp(0, 1), x)
+    record = score_pair(x.flip(3), pair, how, scale=4)
+    assert record["psnr"] == pytest.approx(scores(x.flip(3), x, how)["psnr"])
+    enlarged = bicubic(pair.y, up=4).clamp(0, 1)
+    assert record["input_psnr"] == pytest.approx(scores(enlarged, x, how)["psnr"])
+    assert "seconds" not in summarise([record], how)
+    with pytest.raises(ImageError, match="pair 'small'"):
+        score_pair(pair.y, pair, how, scale=4)
 
 
 def test_sizes_that_do_not_belong_together() -> None:

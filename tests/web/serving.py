@@ -52,11 +52,22 @@ def serving(config: uvicorn.Config) -> Iterator[str]:
 @contextmanager
 def app(*arguments: str) -> Iterator[tuple[str, int]]:
     """`physgan app` as people start it: its address and the number of its process."""
+    with app_process(*arguments, stderr=None) as (address, process):
+        yield address, process.pid
+
+
+@contextmanager
+def app_process(
+    *arguments: str, stderr: int | None = subprocess.PIPE, **options: Any
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """`physgan app`, and what it says on stderr; ended, if it has not ended by then."""
     command = [sys.executable, "-m", "physgan", "app", "--port", "0", "--device", "cpu"]
-    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*command, *arguments], stdout=subprocess.PIPE, stderr=stderr, text=True, **options
+    ) as process:
         assert process.stdout is not None
         try:
-            yield process.stdout.readline().strip(), process.pid
+            yield process.stdout.readline().strip(), process
         finally:
             process.terminate()
             process.wait(30)

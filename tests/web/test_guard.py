@@ -13,6 +13,7 @@ import pytest
 from physgan.web import guard
 from physgan.web.desk import Limits
 from physgan.web.guard import HEADERS, Guard
+from physgan.web.server import LOOPBACK
 from tests.web.serving import api_server, silent, unheard
 
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -227,3 +228,103 @@ def test_nobody_believes_who_says_whom_he_asked() -> None:
     scope = {"type": "http", "method": "GET", "path": "/", "headers": raw}
     asyncio.run(Guard(behind, limits=Limits(), folder=Path("/tmp"))(scope, silent, unheard))
     assert seen == [b"host"]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("[::1]", 200),
+        ("[::1]:7860", 200),
+        ("127.0.0.1", 200),
+        ("LocalHost:80", 200),
+        ("example.org", 400),
+        ("example.org:1", 400),
+        ("::1.example.org", 400),
+        ("", 400),
+    ],
+)
+def test_by_which_names_it_may_be_called(host: str, status: int) -> None:
+    sent: list[Any] = []
+
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", host.encode())]}
+    guarded = Guard(behind, limits=Limits(), folder=Path("/tmp"), hosts=LOOPBACK)
+    asyncio.run(guarded(scope, silent, send))
+    assert sent[0]["status"] == status
+
+
+def test_one_address_does_not_shut_others_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "_REQUESTS", 4)
+    answers: dict[str, int] = {}
+
+    async def several() -> None:
+        hold = asyncio.Event()
+
+        async def behind(scope: Any, receive: Any, send: Any) -> None:
+            if scope["path"] == "/open":
+                await hold.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body"})
+
+        guarded = Guard(behind, limits=Limits(), folder=Path("/tmp"))
+
+        async def ask(who: str, path: str) -> None:
+            async def send(message: Any) -> None:
+                answers[who] = message.get("status", answers.get(who, 0))
+
+            scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+            await guarded(scope | {"client": (who, 1)}, silent, send)
+
+        held = [asyncio.create_task(ask("many", "/open")) for _ in range(2)]
+        await asyncio.sleep(0)
+        await ask("many", "/")
+        assert answers["many"] == 503
+        await ask("many", "/api/health")
+        assert answers["many"] == 200
+        await ask("other", "/")
+        assert answers["other"] == 200
+        held += [asyncio.create_task(ask("other", "/open")) for _ in range(2)]
+        await asyncio.sleep(0)
+        await ask("third", "/")
+        assert answers["third"] == 503  # so many are none at all
+        hold.set()
+        await asyncio.gather(*held)
+        await ask("many", "/")
+        assert answers["many"] == 200
+
+    asyncio.run(several())
+
+
+@pytest.mark.parametrize("length", [None, 9])
+def test_an_answer_that_the_end_cuts_off(length: int | None) -> None:
+    """Where its end is open it ends; where its length was told, nobody takes it for whole."""
+    sent: list[Any] = []
+
+    async def several() -> None:
+        begun = asyncio.Event()
+
+        async def behind(scope: Any, receive: Any, send: Any) -> None:
+            headers = [] if length is None else [(b"content-length", b"9")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"some", "more_body": True})
+            begun.set()
+            await asyncio.sleep(60)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+        guarded = Guard(behind, limits=Limits(), folder=Path("/tmp"))
+        task = asyncio.create_task(guarded(scope, silent, send))
+        await begun.wait()
+        task.cancel()
+        await task
+
+    asyncio.run(several())
+    assert bool(sent[-1].get("more_body", False)) == (length is not None)

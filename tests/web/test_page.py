@@ -135,7 +135,7 @@ def test_many_pictures_good_and_bad(page: Page) -> None:
     page.get_by_role("button", name="Restore").click()
     told = page.locator("#told")
     expect(told).to_contain_text("3 pictures restored. 3 were not.", timeout=60_000)
-    expect(told.get_by_role("listitem")).to_have_text(
+    expect(told.get_by_role("list").get_by_role("listitem")).to_have_text(
         [re.compile(f"'{re.escape(name)}'") for name, _ in bad]
     )
     expect(told.get_by_role("alert")).not_to_contain_text("/tmp")
@@ -363,13 +363,16 @@ def test_by_the_keyboard_alone(page: Page) -> None:
     focused = "document.activeElement === document.body ? '' : document.activeElement.innerText"
     opened: list[FileChooser] = []
     page.on("filechooser", lambda chooser: opened.append(chooser))
-    for _ in range(60):  # as a person would: once more, if the page was not awake yet
+    # Once the page's script has run, it is awake.
+    expect(page.get_by_role("radio").nth(0)).to_have_attribute("name", "wrong", timeout=60_000)
+    for _ in range(3):  # as a person would: once more, if nothing comes of it
         while "Drop pictures" not in page.evaluate(focused):
             page.keyboard.press("Tab")
         page.keyboard.press("Enter")
-        page.wait_for_timeout(1000)
+        page.wait_for_timeout(5000)
         if opened:
             break
+    assert opened, "no file can be chosen by the keyboard"
     one = FilePayload(name="a.png", mimeType="image/png", buffer=picture(30, 30))
     opened[0].set_files([one])
     expect(page.locator(".file-preview")).to_contain_text("a", timeout=60_000)
@@ -385,8 +388,11 @@ def test_by_the_keyboard_alone(page: Page) -> None:
         if tag == "BUTTON" and text.strip() == "Restore":
             page.keyboard.press("Enter")
             break
+    told = page.locator("#told")
+    expect(told).to_be_focused(timeout=30_000)  # rather than nothing, as Restore cannot be pressed
     assert ("INPUT", "radio") in [(tag, kind) for tag, kind, _ in seen]
-    expect(page.locator("#told")).to_contain_text("a.png restored.", timeout=60_000)
+    expect(told).to_contain_text("a.png restored.", timeout=60_000)
+    expect(told).to_be_focused()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

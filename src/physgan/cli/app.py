@@ -70,6 +70,10 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
         print(address, flush=True)
         print(f"physgan: the API is described at {address}/api/docs; Ctrl-C ends.", file=sys.stderr)
 
+    def left(number: int) -> None:
+        what = "1 picture is" if number == 1 else f"{number} pictures are"
+        print(f"physgan: {what} not restored any more.", file=sys.stderr)
+
     try:
         serve(
             desk,
@@ -77,9 +81,10 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             port=arguments.port,
             names=arguments.allowed_host,
             ready=ready,
+            left=left,
         )
-    except BaseException as ended:
+    except (KeyboardInterrupt, SystemExit) as told:
         if desk.held:  # threads that do not end, and that Python would wait for
-            os._exit(130 if isinstance(ended, KeyboardInterrupt) else 0)
+            os._exit(130 if isinstance(told, KeyboardInterrupt) else 0)
         raise
     return 0

@@ -71,7 +71,7 @@ def score_pair(
     pair: Pair,
     how: Protocol,
     *,
-    scale: int = 1,
+    scale: int,
     text_error: Callable[[Tensor, Tensor], float] | None = None,
     consistent: Callable[[Tensor, Tensor], Mapping[str, float]] | None = None,
 ) -> dict[str, Any]:

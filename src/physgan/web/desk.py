@@ -226,11 +226,14 @@ class Desk:
         if not 0 <= strength <= 1:  # NaN is neither
             raise UsageError("strength", expected="0 to 1", got=f"{strength:g}")
 
-    def close(self, *, patience: float = float("inf")) -> None:
+    def close(self, *, patience: float = float("inf")) -> int:
         """Ends what is under way before its next tile, and takes no more.
 
         Args:
             patience: seconds after which what does not end is left; `held` tells of how many.
+
+        Returns:
+            How many pictures waited, or were being restored.
         """
         with self._counting:
             left = list(self._held)
@@ -240,6 +243,7 @@ class Desk:
         ends = monotonic() + patience
         while self.held and monotonic() < ends:
             sleep(0.02)
+        return len(left)
 
     def _work(self, ticket: Ticket, source: Path, target: Path, task: str, strength: float) -> None:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -54,7 +55,7 @@ _FIELDS = 10_000
 _SMALL = 1_000_000
 """bytes of a body that is no form with files"""
 _REQUESTS = 1000
-"""that are answered at the same time"""
+"""that are answered at the same time; half of them may be of one address"""
 LEFT = 10.0
 """seconds that who is refused may go on sending, for nothing; then we hang up"""
 _UNHEEDED = (b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server")
@@ -62,6 +63,8 @@ _UNHEEDED = (b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server")
 _PRIVATE = ("/api/restore", "/gradio_api/file=")
 """What nobody between here and a browser shall keep."""
 _SOON = {"Retry-After": str(SOON)}
+_HEALTH = "/api/health"
+_ENDS = "The server ends. Ask again when it is back."
 
 
 class Guard:
@@ -80,7 +83,7 @@ class Guard:
     ) -> None:
         self._app, self._limits, self._folder = app, limits, folder
         self._hosts = frozenset(host.lower() for host in hosts)
-        self._uploads = self._requests = 0
+        self._uploads, self._requests = 0, Counter[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -95,7 +98,8 @@ class Guard:
             status, detail, more = refusal
             await JSONResponse({"detail": detail}, status, more)(scope, body, dressed)
             return
-        self._requests += 1
+        address = _address(scope)
+        self._requests[address] += 1
         upload = _Upload(self, scope, body, headers) if _posts(scope) else None
         try:
             await self._app(scope, upload or body, dressed)
@@ -106,17 +110,26 @@ class Guard:
             await answer(scope, body, dressed)
         except ClientDisconnect:  # while it uploaded: nobody is there to be answered
             pass
+        except asyncio.CancelledError:  # the server ends, and has waited long enough
+            body.whole = True  # nothing more is taken
+            if not dressed.begun:
+                await JSONResponse({"detail": _ENDS}, 503, _SOON)(scope, body, dressed)
+            elif dressed.open:  # as every page holds one
+                await dressed({"type": "http.response.body", "body": b""})
         finally:
-            self._requests -= 1
+            self._requests[address] -= 1
+            self._requests += Counter()  # forgets who has none
             if upload is not None:
                 upload.end()
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str, dict[str, str]] | None:
         """Status, sentence and headers of what is answered at once."""
-        name = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
-        if self._hosts and name.strip("[]").lower() not in self._hosts:
+        if self._hosts and _name(headers.get("host", "")) not in self._hosts:
             return 400, "This server is not called that; --allowed-host gives it a name.", {}
-        if self._requests >= _REQUESTS:
+        if scope["path"] == _HEALTH:
+            return None
+        own = self._requests[_address(scope)]
+        if self._requests.total() >= _REQUESTS or own >= _REQUESTS // 2:
             return 503, "Too many ask at a time. Come back in a minute.", _SOON
         if not _posts(scope):
             return None
@@ -286,8 +299,8 @@ class _Dressed:
         self._send, self._body, self._private = send, body, private
         self._plain: Message | None = None
         self._text = bytearray()
-        self.begun = False
-        """whether an answer is on its way"""
+        self.begun = self.open = False
+        """whether an answer is on its way; whether its length is known to nobody, and it goes on"""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -297,6 +310,7 @@ class _Dressed:
                 given.setdefault(name, value)
             if self._private:
                 given.setdefault("Cache-Control", "no-store")
+            self.open = "content-length" not in given
             told = given.get("content-type", "text/plain")
             if message["status"] >= 400 and told.startswith("text/plain"):
                 self._plain = message
@@ -312,11 +326,24 @@ class _Dressed:
             await self._send(self._plain)
             message = {"type": "http.response.body", "body": body}
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        self.open = self.open and not last
         if last and not self._body.whole:
             await self._send({**message, "more_body": True})
             await self._body.leave()
             message = {"type": "http.response.body", "body": b""}
         await self._send(message)
+
+
+def _address(scope: Scope) -> str:
+    """Of who asks; without its port."""
+    return str((scope.get("client") or ("",))[0])
+
+
+def _name(host: str) -> str:
+    """What a server is called in a `Host`, without its port and brackets."""
+    name, colon, port = host.rpartition(":")
+    whole = name if colon and not port.endswith("]") else host
+    return whole.strip("[]").lower()
 
 
 def _posts(scope: Scope) -> bool:

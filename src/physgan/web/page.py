@@ -163,6 +163,23 @@ _NAMES = """() => {
         childList: true, subtree: true, attributeFilter: ["src", "name", "aria-label"],
     });
 }"""
+# A button that cannot be pressed any more loses the focus to nothing: what is told takes it, behind
+# which Cancel comes by the next Tab.
+_FOCUS = """() => {
+    let last = null;
+    document.addEventListener("focusin", event => { last = event.target; });
+    const keep = () => {
+        if (document.activeElement !== document.body || !last?.closest("#restore, #cancel")) return;
+        if (last.isConnected && !last.disabled && last.checkVisibility()) return;
+        const told = document.getElementById("told");
+        told.tabIndex = -1;
+        told.focus({ preventScroll: true });
+    };
+    // Later, since the focus goes when the page is drawn.
+    new MutationObserver(() => setTimeout(keep, 100)).observe(document.body, {
+        childList: true, subtree: true, attributeFilter: ["disabled", "class"],
+    });
+}"""
 # Who brings pictures wants those; gradio adds them to the sample that was tried before.
 _BROUGHT = f"""files => {{
     const brought = files.filter(file => !file.path.startsWith({json.dumps(str(EXAMPLES))}));
@@ -385,7 +402,7 @@ def _page(desk: Desk, visits: _Visits, examples: Sequence[Path]) -> gradio.Block
                     info="Less mixes the original in.",
                     elem_id="strength",
                 )
-                go = gradio.Button("Restore", variant="primary")
+                go = gradio.Button("Restore", variant="primary", elem_id="restore")
                 if examples:
                     gallery = gradio.Gallery(
                         [(str(path), WRONG.get(path.stem, path.stem)) for path in examples],
@@ -400,7 +417,7 @@ def _page(desk: Desk, visits: _Visits, examples: Sequence[Path]) -> gradio.Block
                     )
             with gradio.Column(scale=3, min_width=320):
                 told = gradio.HTML(_sentence(_NOTHING_YET), elem_id="told")
-                cancel = gradio.Button("Cancel", variant="stop", visible=False)
+                cancel = gradio.Button("Cancel", variant="stop", visible=False, elem_id="cancel")
                 with gradio.Column(visible=False) as results:
                     chosen = gradio.Dropdown([], label="Picture", visible=False)
                     side = gradio.Radio(_SIDES, value="both", label="Show", elem_id="show")
@@ -520,8 +537,8 @@ def _page(desk: Desk, visits: _Visits, examples: Sequence[Path]) -> gradio.Block
         }
         chosen.input(**shows)
         side.change(**shows)
-        page.load(None, js=_NAMES, **quietly)
-        page.load(None, js=_LOST, **quietly)
+        for script in (_NAMES, _FOCUS, _LOST):
+            page.load(None, js=script, **quietly)
         if examples:
             tapped = gallery.select(example, None, [files, task], **at_once)
             tapped.then(**seen)
@@ -652,7 +669,13 @@ async def _restored(
         begun = any(ticket.begun for _, ticket in handed)
         finished = len(visit.done) + len(faults)
         share = min(1.0, (finished + shares) / count)
-        yield _progress(finished, count, share, waits=not begun, stopped=visit.stopped)
+        yield _progress(
+            finished,
+            count,
+            share,
+            waits=bool(handed or waiting) and not begun,
+            stopped=visit.stopped,
+        )
         if (handed and not handed[0][1].future.done()) or (waiting and not handed):
             await asyncio.sleep(_LOOK)
 
@@ -694,9 +717,9 @@ def _shown(ticket: Ticket) -> _Done:
 def _unlike(name: str, used: set[str]) -> str:
     """A name that no other has: `a.png`, `a-2.png`."""
     path, number, unlike = Path(name), 2, name
-    while unlike in used:
+    while unlike.casefold() in used:  # many systems tell no A from a
         unlike, number = f"{path.stem}-{number}{path.suffix}", number + 1
-    used.add(unlike)
+    used.add(unlike.casefold())
     return unlike
 
 
@@ -733,7 +756,7 @@ def _ended(done: Sequence[_Done], faults: Sequence[str], *, cancelled: bool) -> 
             text += f" {len(faults)} {'were' if len(faults) > 1 else 'was'} not."
     items = "".join(f"<li>{html.escape(fault)}</li>" for fault in faults)
     told = _sentence(f"Cancelled. {text}" if cancelled else text)
-    return told + (f'<ul role="alert">{items}</ul>' if faults else "")
+    return told + (f'<div role="alert"><ul>{items}</ul></div>' if faults else "")
 
 
 def _about(task: str, info: WeightsInfo | None) -> str:

@@ -6,7 +6,6 @@ server.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
@@ -110,8 +109,9 @@ def serve(
     port: int = 7860,
     names: Collection[str] = (),
     ready: Callable[[str], object] = print,
+    left: Callable[[int], object] = lambda number: None,
 ) -> None:
-    """Runs the server in the main thread until it is told to stop (SIGINT, SIGTERM).
+    """Runs the server in the main thread until it is told to stop (SIGINT, SIGTERM, SIGHUP).
 
     Args:
         desk: restores; closed at the end, and left where something at it does not end.
@@ -120,6 +120,7 @@ def serve(
         names: that it may be called by besides those of this machine; where none is given and other
             machines reach it, by any.
         ready: told the address once the server answers.
+        left: told how many pictures were left unrestored at the end, if any were.
 
     Raises:
         UsageError: the address cannot be had.
@@ -141,19 +142,30 @@ def serve(
     hosts = (*LOOPBACK, *names) if names or host in LOOPBACK else ()
     shown = f"[{host}]" if ":" in host else host
     refuse_rare_kinds()
-    # uvicorn raises a signal again when it has ended, for those before it: files are tidied up.
-    before = signal.signal(signal.SIGTERM, _leave)
     with ExitStack() as tidied:
-        tidied.callback(signal.signal, signal.SIGTERM, before)
+        # uvicorn raises a signal again when it has ended, for those before it: files are tidied up.
+        for number in (signal.SIGTERM, *_hangups()):
+            tidied.callback(signal.signal, number, signal.signal(number, _leave))
         tidied.callback(listening.close)
         folder = tidied.enter_context(
             tempfile.TemporaryDirectory(prefix="physgan-", ignore_cleanup_errors=True)
         )
         # First: what is under way still has its files.
-        tidied.callback(desk.close, patience=_PATIENCE)
+        tidied.callback(lambda: _close(desk, left))
         app = build_app(desk, Path(folder), hosts=hosts)
         config = configured(app, log_level="warning", timeout_graceful_shutdown=_PATIENCE)
         _Server(config, lambda: ready(f"http://{shown}:{port}")).run(sockets=[listening])
+
+
+def _close(desk: Desk, left: Callable[[int], object]) -> None:
+    if number := desk.close(patience=_PATIENCE):
+        left(number)
+
+
+def _hangups() -> list[signal.Signals]:
+    """What tells that the terminal has gone, unless somebody has it ignored, as nohup does."""
+    number: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    return [number] if number and signal.getsignal(number) is not signal.SIG_IGN else []
 
 
 def _leave(number: int, frame: object) -> None:
@@ -169,18 +181,23 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
+        for number in _hangups():  # as uvicorn does with those that it knows
+            signal.signal(number, self.handle_exit)
         if self.started:
             self._ready()
 
     async def shutdown(self, sockets: Any = None) -> None:
-        logging.getLogger("uvicorn.error").addFilter(_is_news)
-        await super().shutdown(sockets)
+        log = logging.getLogger("uvicorn.error")
+        log.addFilter(_is_news)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            log.removeFilter(_is_news)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Not that answers under way are cut off where the server ends: an open page has some."""
-    cut_off = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
-    return not cut_off and "timeout graceful shutdown exceeded" not in record.getMessage()
+    """Not that answers are still under way where the server ends: every open page has one."""
+    return "timeout graceful shutdown exceeded" not in record.getMessage()
 
 
 def _describe(app: FastAPI) -> None:

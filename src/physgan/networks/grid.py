@@ -21,7 +21,8 @@ def without_grid(x: Tensor) -> Tensor:
     differentiable. Of a spectrum it takes what lies at the three frequencies of a grid, and half of
     what lies 1/26 cycles a pixel from them. An edge has some of that: within 12 px of it, pixels
     move up and down in turn, next to it by 1/26 of its step. So a network learns with this behind
-    it, and what it gives before then is no picture to be used. Computed in at least float32, also under autocast.
+    it, and what it gives before then is no picture to be used. Computed in at least float32, also
+    under autocast.
 
     Args:
         x: N×C×H×W, floating.

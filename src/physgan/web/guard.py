@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
+from math import ceil
 from pathlib import Path
 
 from fastapi import HTTPException
@@ -55,7 +56,9 @@ _FIELDS = 10_000
 _SMALL = 1_000_000
 """bytes of a body that is no form with files"""
 _REQUESTS = 1000
-"""that are answered at the same time; half of them may be of one address"""
+"""that are answered at the same time"""
+_SHARE = 0.75
+"""of these, and of the uploads at a time, that one address may have"""
 LEFT = 10.0
 """seconds that who is refused may go on sending, for nothing; then we hang up"""
 _UNHEEDED = (b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server")
@@ -83,7 +86,7 @@ class Guard:
     ) -> None:
         self._app, self._limits, self._folder = app, limits, folder
         self._hosts = frozenset(host.lower() for host in hosts)
-        self._uploads, self._requests = 0, Counter[str]()
+        self._uploads, self._requests = Counter[str](), Counter[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -98,8 +101,7 @@ class Guard:
             status, detail, more = refusal
             await JSONResponse({"detail": detail}, status, more)(scope, body, dressed)
             return
-        address = _address(scope)
-        self._requests[address] += 1
+        _count(self._requests, scope, 1)
         upload = _Upload(self, scope, body, headers) if _posts(scope) else None
         try:
             await self._app(scope, upload or body, dressed)
@@ -117,8 +119,7 @@ class Guard:
             elif dressed.open:  # as every page holds one
                 await dressed({"type": "http.response.body", "body": b""})
         finally:
-            self._requests[address] -= 1
-            self._requests += Counter()  # forgets who has none
+            _count(self._requests, scope, -1)
             if upload is not None:
                 upload.end()
 
@@ -128,8 +129,7 @@ class Guard:
             return 400, "This server is not called that; --allowed-host gives it a name.", {}
         if scope["path"] == _HEALTH:
             return None
-        own = self._requests[_address(scope)]
-        if self._requests.total() >= _REQUESTS or own >= _REQUESTS // 2:
+        if _full(self._requests, scope, _REQUESTS):
             return 503, "Too many ask at a time. Come back in a minute.", _SOON
         if not _posts(scope):
             return None
@@ -137,7 +137,7 @@ class Guard:
             return 403, "Pages of other sites may not use this server.", {}
         if _length(headers) > self.largest(scope, headers):
             return 413, self.too_large(scope, headers), {"Connection": "close"}
-        if self._uploads >= self._limits.waiting + self._limits.at_once:
+        if _full(self._uploads, scope, self._limits.waiting + self._limits.at_once):
             return 503, "Too many uploads at a time. Come back in a minute.", _SOON
         # Room for what comes, and for one more of the largest: what is made of it.
         if shutil.disk_usage(self._folder).free < _length(headers) + self._limits.bytes:
@@ -159,9 +159,9 @@ class Guard:
         """In which an upload must have come."""
         return self._limits.seconds
 
-    def count(self, uploads: int) -> None:
+    def count(self, scope: Scope, uploads: int) -> None:
         """So many more are under way."""
-        self._uploads += uploads
+        _count(self._uploads, scope, uploads)
 
 
 class _Body:
@@ -194,7 +194,7 @@ class _Upload:
         self._ends = asyncio.get_running_loop().time() + guard.seconds
         self._taken, self._whole = 0, False
         self._parts = _Parts(headers, files=1 if of_api(scope) else FILES)
-        guard.count(1)
+        guard.count(scope, 1)
 
     async def __call__(self) -> Message:
         if self._whole:  # what follows says only that the client has gone
@@ -218,7 +218,7 @@ class _Upload:
         """Gives the place back, once."""
         if not self._whole:
             self._whole = True
-            self._guard.count(-1)
+            self._guard.count(self._scope, -1)
 
 
 class _Parts:
@@ -337,6 +337,19 @@ class _Dressed:
 def _address(scope: Scope) -> str:
     """Of who asks; without its port."""
     return str((scope.get("client") or ("",))[0])
+
+
+def _count(places: Counter[str], scope: Scope, number: int) -> None:
+    """So many more are taken by who asks."""
+    address = _address(scope)
+    places[address] += number
+    if not places[address]:
+        del places[address]
+
+
+def _full(places: Counter[str], scope: Scope, most: int) -> bool:
+    """Whether there is no place, or none for who asks."""
+    return places.total() >= most or places[_address(scope)] >= ceil(_SHARE * most)
 
 
 def _name(host: str) -> str:

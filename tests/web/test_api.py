@@ -110,6 +110,7 @@ REFUSED = {
         422,
         "'strength'?",
     ),
+    "twice": ("a.png", picture(9, 9), {"task": ["derain", "sr4"]}, 422, "'task' of the form"),
     "number": ("a.png", picture(9, 9), {"task": "derain", "strength": "x"}, 422, "got 'x'."),
 }
 

@@ -205,8 +205,10 @@ def test_what_was_restored_goes_with_the_pictures(page: Page) -> None:
     page.get_by_role("button", name="Restore", exact=True).click()
     expect(page.locator("#told")).to_contain_text("a.png restored.", timeout=60_000)
     expect(page.locator("#compared")).to_be_visible()
-    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Clear").focus()
+    page.keyboard.press("Enter")
     expect(page.locator("#told")).to_contain_text("Before and after will be shown here.")
+    expect(page.locator("#pictures button").first).to_be_focused()
     expect(page.locator("#told").get_by_role("alert")).to_have_count(0)
     expect(page.locator("#compared")).to_be_hidden()
 
@@ -353,8 +355,15 @@ def test_a_page_tells_that_its_server_has_gone(browser: Browser) -> None:
         bar = page.locator("#told progress")
         expect(bar).to_be_visible(timeout=20_000)
         os.kill(process, signal.SIGKILL)
-        expect(page.locator("#told")).to_contain_text("does not answer any more", timeout=30_000)
+        told = page.locator("#told")
+        expect(told).to_contain_text("does not answer any more", timeout=30_000)
         expect(bar).to_be_hidden()
+        expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+        port = address.rpartition(":")[2]
+        with app("--port", port):
+            expect(told).to_contain_text("is there again", timeout=60_000)
+        expect(told).to_contain_text("does not answer any more", timeout=60_000)
+        expect(page.locator(".toast-wrap")).to_be_hidden()
         page.close()
 
 

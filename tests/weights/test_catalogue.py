@@ -116,7 +116,7 @@ def test_weights_that_were_changed_are_refused(
     small_weights(tmp_path / "deblur-text.safetensors")
     with pytest.raises(WeightsError, match="got another"):
         shipped_file("deblur-text")
-    with pytest.raises(WeightsError, match="one of deblur-face"):
+    with pytest.raises(WeightsError, match="Did you mean 'deblur-text'"):
         shipped_file("deblur-texts")
 
 

@@ -63,6 +63,7 @@ def _record(name: str, info: WeightsInfo) -> dict[str, Any]:
         "channels": info.channels,
         "scale": info.scale,
         "licence": info.licence,
+        "experimental": info.experimental or None,
         "measured": info.measured,
         "training": {k: v for k, v in info.training.items() if k not in ("curve", "began_from")},
     }

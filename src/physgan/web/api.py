@@ -143,8 +143,14 @@ def api(desk: Desk, folder: Path) -> APIRouter:
 
 
 async def _known_fields(request: Request) -> None:
-    """Refuses fields that there are none of: a misspelt one would be left out in silence."""
-    for name in (await request.form()).keys() - _FIELDS:
+    """Refuses what would be left out in silence: misspelt fields, and all but one of several."""
+    form = await request.form()
+    for name in _FIELDS:
+        if (number := len(form.getlist(name))) > 1:
+            raise as_http(
+                UsageError(f"field '{name}' of the form", expected="one", got=str(number))
+            )
+    for name in form.keys() - _FIELDS:
         raise as_http(
             UsageError(
                 "field of the form",

@@ -77,8 +77,9 @@ KEPT = 3600
 _CANCELLING = "Cancelling …"
 _NOTHING_YET = "Before and after will be shown here."
 _GONE = "The server does not answer any more. Start it again, and load this page anew."
+_BACK = "The server was away and is there again. Load this page anew."
 _ASKED = 3000
-"""milliseconds between two questions whether the server is there, while it restores"""
+"""milliseconds between two questions whether the server is there"""
 _LOOK = 0.25
 """seconds between two looks at how far the desk is"""
 
@@ -107,6 +108,9 @@ _CSS = """
 fieldset input[type=radio]:focus-visible {
     outline: 2px solid var(--body-text-color); outline-offset: 2px;
 }
+#strength input[type=range]:focus-visible {
+    outline: 2px solid var(--body-text-color); outline-offset: 2px;
+}
 #strength input[type=range]::-webkit-slider-thumb { border: 2px solid var(--primary-700); }
 #strength input[type=range]::-moz-range-thumb { border: 2px solid var(--primary-700); }
 #examples .grid-wrap { min-height: 0; max-height: none; padding-top: 2em; }
@@ -115,6 +119,8 @@ fieldset input[type=radio]:focus-visible {
     #examples .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 }
 footer { display: none !important; }
+/* What a page whose server has gone cannot offer, and gradio's own word on it. */
+.lost #told progress, .lost #cancel, .lost .toast-wrap { display: none !important; }
 """
 # On a telephone what is told lies below the form. The page grows while pictures come, and until
 # somebody scrolls it is kept in view.
@@ -134,12 +140,15 @@ _SEEN = """() => {
 _LOST = f"""() => {{
     let missed = 0;
     setInterval(async () => {{
-        const told = document.getElementById("told"), bar = told.querySelector("progress");
-        if (!bar || bar.hidden) return;
-        missed = await fetch("api/health", {{ cache: "no-store" }}).then(() => 0, () => missed + 1);
-        if (missed < 2 || !bar.isConnected) return;
-        told.querySelector("[role=status]").textContent = {json.dumps(_GONE)};
-        bar.hidden = true;
+        if (document.hidden) return;
+        const asked = fetch("api/health", {{ cache: "no-store" }});
+        const there = await asked.then(answer => answer.ok, () => false);
+        missed = there ? 0 : missed + 1;
+        const lost = document.body.classList.contains("lost");
+        if (there ? !lost : missed < 2) return;
+        document.body.classList.add("lost");
+        document.querySelector("#told [role=status]").textContent =
+            there ? {json.dumps(_BACK)} : {json.dumps(_GONE)};
     }}, {_ASKED});
 }}"""
 # gradio gives the slider's pictures no text, examples a number, and each radio button a name of its
@@ -164,13 +173,20 @@ _NAMES = """() => {
     });
 }"""
 # A button that cannot be pressed any more loses the focus to nothing: what is told takes it, behind
-# which Cancel comes by the next Tab.
+# which Cancel comes by the next Tab, or the place for pictures where one was taken from it.
 _FOCUS = """() => {
-    let last = null;
-    document.addEventListener("focusin", event => { last = event.target; });
+    let last = null, within = false;
+    document.addEventListener("focusin", ({ target }) => {
+        within = target.closest("#pictures") !== null;
+        last = within || target.closest("#restore, #cancel") ? target : null;
+    });
     const keep = () => {
-        if (document.activeElement !== document.body || !last?.closest("#restore, #cancel")) return;
+        if (document.activeElement !== document.body || !last) return;
         if (last.isConnected && !last.disabled && last.checkVisibility()) return;
+        if (within) {
+            document.querySelector("#pictures button")?.focus({ preventScroll: true });
+            return;
+        }
         const told = document.getElementById("told");
         told.tabIndex = -1;
         told.focus({ preventScroll: true });
@@ -385,7 +401,11 @@ def _page(desk: Desk, visits: _Visits, examples: Sequence[Path]) -> gradio.Block
         with gradio.Row():
             with gradio.Column(scale=2, min_width=320):
                 files = gradio.File(
-                    label="Pictures", file_count="multiple", type="filepath", height=180
+                    label="Pictures",
+                    file_count="multiple",
+                    type="filepath",
+                    height=180,
+                    elem_id="pictures",
                 )
                 task = gradio.Radio(
                     [(WRONG.get(name, name), name) for name in desk.tasks],

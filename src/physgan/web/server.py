@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import socket
-import tempfile
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from importlib import resources
@@ -30,6 +29,7 @@ from physgan.images.vips import refuse_rare_kinds
 from physgan.web.api import DESCRIPTION, LONGEST_NAME, api
 from physgan.web.connection import Connection
 from physgan.web.desk import VERSION, Desk
+from physgan.web.folder import temporary_folder
 from physgan.web.gate import Gate
 from physgan.web.guard import MANY, Guard, of_api
 
@@ -147,12 +147,10 @@ def serve(
         for number in (signal.SIGTERM, *_hangups()):
             tidied.callback(signal.signal, number, signal.signal(number, _leave))
         tidied.callback(listening.close)
-        folder = tidied.enter_context(
-            tempfile.TemporaryDirectory(prefix="physgan-", ignore_cleanup_errors=True)
-        )
+        folder = tidied.enter_context(temporary_folder())
         # First: what is under way still has its files.
         tidied.callback(lambda: _close(desk, left))
-        app = build_app(desk, Path(folder), hosts=hosts)
+        app = build_app(desk, folder, hosts=hosts)
         config = configured(app, log_level="warning", timeout_graceful_shutdown=_PATIENCE)
         _Server(config, lambda: ready(f"http://{shown}:{port}")).run(sockets=[listening])
 
@@ -229,6 +227,8 @@ def _finding(finding: Mapping[str, Any]) -> str:
         return "picture: expected a file, got text; curl wants -F picture=@in.jpg, with an @"
     if finding["type"] == "missing":
         return f"{field}: expected in the form, got nothing"
+    if field == "strength":
+        return f"strength: expected a number from 0 to 1, got {finding['input'][:LONGEST_NAME]!r}"
     return f"{field}: {finding['msg']}, got {str(finding.get('input'))[:LONGEST_NAME]!r}"
 
 

@@ -33,7 +33,7 @@ def shipped_file(name: str) -> Path:
     if name not in SHIPPED:
         raise WeightsError(
             "name of shipped weights",
-            expected=f"one of {', '.join(sorted(SHIPPED)) or 'none so far'}",
+            expected="that of a task" if SHIPPED else "none, since none ship yet",
             got=repr(name),
             remedy=f"{nearest(name, SHIPPED)} For a recipe without weights, train first, and name "
             "the folder of the run."

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -32,7 +33,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-def post(address: str, name: str, content: bytes, **form: str) -> httpx.Response:
+def post(address: str, name: str, content: bytes, **form: Any) -> httpx.Response:
     files = {"picture": (name, content, "application/octet-stream")}
     return httpx.post(f"{address}/api/restore", files=files, data=form, timeout=120)
 
@@ -93,7 +94,7 @@ def test_every_answer_says_what_a_browser_may_do(address: str, path: str) -> Non
 
 
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
-REFUSED = {
+REFUSED: dict[str, tuple[str, bytes, dict[str, Any], int, str]] = {
     "text": ("a.png", b"no picture", {"task": "derain"}, 415, "not a picture"),
     "empty": ("a.png", b"", {"task": "derain"}, 422, "empty"),
     "raw": ("a.cr2", picture(9, 9), {"task": "derain"}, 415, "raw file"),

@@ -133,6 +133,11 @@ def test_a_form_without_a_picture(address: str) -> None:
     assert answer.json()["detail"] == "picture: expected in the form, got nothing."
     answer = httpx.post(f"{address}/api/restore", content=b"rubbish", timeout=20)
     assert answer.status_code == 422
+    answer = httpx.post(
+        f"{address}/api/restore", files={"strength": b"a file"}, data={"task": "derain"}
+    )
+    assert answer.status_code == 422
+    assert "strength: expected a number from 0 to 1, got " in answer.json()["detail"]
     # As `curl -F picture=in.jpg` sends it.
     name = {"picture": (None, "in.jpg"), "task": (None, "derain")}
     answer = httpx.post(f"{address}/api/restore", files=name)

@@ -43,6 +43,29 @@ def test_a_killed_servers_folder_goes_when_the_next_starts(place: Path) -> None:
     assert [path.name for path in place.iterdir()] == ["physgan-of-somebody"]
 
 
+def test_folders_of_others_stay(place: Path) -> None:
+    for name in ("physgan-experiments", "physgan-linked"):
+        (place / name).mkdir()
+        (place / name / "lock").touch()
+    (place / "physgan-linked" / ".physgan-server").symlink_to(place / "physgan-linked" / "lock")
+    (place / "physgan-link").symlink_to(place / "physgan-experiments")
+    with temporary_folder():
+        pass
+    assert len(list(place.iterdir())) == 3
+
+
+def test_where_files_cannot_be_locked_nothing_is_tidied_up(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unlockable(number: int, how: int) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", unlockable)
+    with temporary_folder() as folder, temporary_folder():
+        assert folder.is_dir()
+    assert not folder.exists()
+
+
 def test_it_goes_when_something_fails(place: Path) -> None:
     with pytest.raises(ZeroDivisionError), temporary_folder():
         raise ZeroDivisionError

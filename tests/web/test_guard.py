@@ -16,6 +16,12 @@ from physgan.web.guard import HEADERS, Guard
 from physgan.web.server import LOOPBACK
 from tests.web.serving import api_server, silent, unheard
 
+
+async def unheard_of(scope: Any, receive: Any, send: Any) -> None:
+    """An application that nothing reaches."""
+    raise AssertionError
+
+
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
 
 
@@ -301,16 +307,16 @@ def test_one_address_does_not_shut_others_out(monkeypatch: pytest.MonkeyPatch) -
     asyncio.run(several())
 
 
-@pytest.mark.parametrize("length", [None, 9])
-def test_an_answer_that_the_end_cuts_off(length: int | None) -> None:
-    """Where its end is open it ends; where its length was told, nobody takes it for whole."""
+@pytest.mark.parametrize("kind", [b"text/event-stream; charset=utf-8", b"image/png"])
+def test_an_answer_that_the_end_cuts_off(kind: bytes) -> None:
+    """What pages listen to ends; nobody takes anything else for whole."""
     sent: list[Any] = []
 
     async def several() -> None:
         begun = asyncio.Event()
 
         async def behind(scope: Any, receive: Any, send: Any) -> None:
-            headers = [] if length is None else [(b"content-length", b"9")]
+            headers = [(b"content-type", kind)]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": b"some", "more_body": True})
             begun.set()
@@ -327,4 +333,59 @@ def test_an_answer_that_the_end_cuts_off(length: int | None) -> None:
         await task
 
     asyncio.run(several())
-    assert bool(sent[-1].get("more_body", False)) == (length is not None)
+    assert bool(sent[-1].get("more_body", False)) == (kind == b"image/png")
+
+
+def test_a_refusal_that_the_end_cuts_off_is_whole(tmp_path: Path) -> None:
+    sent: list[Any] = []
+
+    async def several() -> None:
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> dict[str, Any]:  # who is refused goes on sending
+            await asyncio.sleep(0.01)
+            return {"type": "http.request", "body": b"more", "more_body": True}
+
+        raw = [(b"content-length", b"999999999999")]
+        scope = {"type": "http", "method": "POST", "path": "/api/restore", "headers": raw}
+        guarded = Guard(unheard_of, limits=Limits(), folder=tmp_path)
+        task = asyncio.create_task(guarded(scope, receive, send))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await task
+
+    asyncio.run(several())
+    assert sent[0]["status"] == 413
+    assert not sent[-1].get("more_body", False)
+
+
+def test_health_is_told_to_who_asks_and_no_way_round_the_limits(tmp_path: Path) -> None:
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(60)
+
+    async def several() -> list[int]:
+        statuses: list[int] = []
+
+        async def send(message: Any) -> None:
+            statuses.append(message.get("status", 0))
+
+        guarded = Guard(behind, limits=Limits(waiting=0, at_once=1), folder=tmp_path)
+        scope = {"type": "http", "method": "POST", "path": "/api/health", "headers": []}
+        held = asyncio.create_task(guarded(scope, silent, send))
+        await asyncio.sleep(0)
+        await guarded(scope, silent, send)
+        held.cancel()
+        await held
+        return statuses
+
+    assert asyncio.run(several())[0] == 503
+
+
+def test_neighbours_by_ipv6_are_one() -> None:
+    def address(host: str) -> str:
+        return guard._address({"client": (host, 1)})
+
+    assert address("2001:db8::1") == address("2001:db8::ffff:2") != address("2001:db8:0:1::1")
+    assert address("192.0.2.1") != address("192.0.2.2")
+    assert guard._address({"client": None}) == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 
 from physgan.cli.threads import wait_asleep
@@ -72,8 +73,10 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
 
     def left(number: int) -> None:
         what = "1 picture is" if number == 1 else f"{number} pictures are"
-        print(f"physgan: {what} not restored any more.", file=sys.stderr)
+        with suppress(OSError):  # the terminal may have gone
+            print(f"physgan: {what} not restored any more.", file=sys.stderr, flush=True)
 
+    status = 0
     try:
         serve(
             desk,
@@ -83,8 +86,12 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             ready=ready,
             left=left,
         )
-    except (KeyboardInterrupt, SystemExit) as told:
-        if desk.held:  # threads that do not end, and that Python would wait for
-            os._exit(130 if isinstance(told, KeyboardInterrupt) else 0)
-        raise
+    except KeyboardInterrupt:
+        status = 130
+    except SystemExit:
+        status = 0
+    if desk.held:  # threads that do not end, and that Python would wait for
+        os._exit(status)
+    if status:
+        raise KeyboardInterrupt
     return 0

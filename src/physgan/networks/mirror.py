@@ -16,6 +16,8 @@ def mirrored(y: Tensor, reach: int) -> Tensor:
     for dim in (2, 3):
         last = y.shape[dim] - 1
         at = torch.arange(-reach, last + 1 + reach, device=y.device).abs()
-        at = at % torch.sym_max(2 * last, 1)
+        # A tensor, since exporters translate no remainder by a size.
+        period = torch.full((1,), 2 * last, dtype=at.dtype, device=at.device).clamp(min=1)
+        at = at % period
         y = y.index_select(dim, torch.where(at > last, 2 * last - at, at))
     return y

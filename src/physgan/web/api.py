@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -50,6 +51,8 @@ class Health(BaseModel):
 
     status: Literal["ok"]
     version: str
+    since: float
+    """when the server started, in seconds since 1970"""
 
 
 class Readiness(BaseModel):
@@ -86,11 +89,11 @@ def api(desk: Desk, folder: Path) -> APIRouter:
         desk: restores.
         folder: where each upload gets a folder of its own.
     """
-    router = APIRouter(prefix="/api")
+    router, since = APIRouter(prefix="/api"), time.time()
 
     @router.get("/health", tags=["The server"], summary="Whether the server answers")
     async def health() -> Health:
-        return Health(status="ok", version=VERSION)
+        return Health(status="ok", version=VERSION, since=since)
 
     @router.get(
         "/ready",

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 try:
     import fcntl
@@ -19,7 +20,7 @@ except ImportError:  # no Unix
     fcntl = None  # type: ignore[assignment]
 
 _PREFIX = "physgan-"
-_LOCK = "lock"
+_LOCK = ".physgan-server"
 
 
 @contextmanager
@@ -30,9 +31,9 @@ def temporary_folder() -> Iterator[Path]:
     with made as name:
         # Locked before it has its name, by which others find it.
         number, unnamed = tempfile.mkstemp(dir=name)
-        _locked(number)
-        Path(unnamed).rename(Path(name) / _LOCK)
         try:
+            if _locked(number):
+                Path(unnamed).rename(Path(name) / _LOCK)
             yield Path(name)
         finally:
             os.close(number)
@@ -40,8 +41,10 @@ def temporary_folder() -> Iterator[Path]:
 
 def _tidy(place: Path) -> None:
     for lock in place.glob(f"{_PREFIX}*/{_LOCK}"):
-        with suppress(OSError):  # somebody else's, or gone meanwhile
-            number = os.open(lock, os.O_RDWR)
+        with suppress(OSError):  # gone meanwhile
+            if not (_is_ours(lock.parent, S_ISDIR) and _is_ours(lock, S_ISREG)):
+                continue
+            number = os.open(lock, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 if _locked(number):
                     shutil.rmtree(lock.parent, ignore_errors=True)
@@ -49,12 +52,18 @@ def _tidy(place: Path) -> None:
                 os.close(number)
 
 
+def _is_ours(path: Path, kind: Callable[[int], bool]) -> bool:
+    """Whether somebody of our name has made it, and it is no link."""
+    status = path.lstat()
+    return kind(status.st_mode) and status.st_uid == os.getuid()
+
+
 def _locked(number: int) -> bool:
-    """Locks an open file, unless somebody has."""
+    """Locks an open file, unless somebody has, or files cannot be locked there."""
     if fcntl is None:
         return False
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:
         return False
     return True

@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
+from ipaddress import ip_address, ip_network
 from math import ceil
 from pathlib import Path
 
@@ -96,10 +97,23 @@ class Guard:
         headers = Headers(scope=scope)
         body = _Body(receive, whole=not _posts(scope))
         dressed = _Dressed(send, body, private=scope["path"].startswith(_PRIVATE))
+        try:
+            await self._answer(scope, headers, body, dressed)
+        except asyncio.CancelledError:  # the server ends, and has waited long enough
+            body.whole = True  # nothing more is taken
+            if not dressed.begun:
+                await JSONResponse({"detail": _ENDS}, 503, _SOON)(scope, body, dressed)
+            elif dressed.endless:  # as every page holds one
+                await dressed({"type": "http.response.body", "body": b""})
+
+    async def _answer(self, scope: Scope, headers: Headers, body: _Body, dressed: _Dressed) -> None:
         refusal = self._refusal(scope, headers)
         if refusal is not None:
             status, detail, more = refusal
             await JSONResponse({"detail": detail}, status, more)(scope, body, dressed)
+            return
+        if _asks_health(scope):
+            await self._app(scope, body, dressed)
             return
         _count(self._requests, scope, 1)
         upload = _Upload(self, scope, body, headers) if _posts(scope) else None
@@ -112,12 +126,6 @@ class Guard:
             await answer(scope, body, dressed)
         except ClientDisconnect:  # while it uploaded: nobody is there to be answered
             pass
-        except asyncio.CancelledError:  # the server ends, and has waited long enough
-            body.whole = True  # nothing more is taken
-            if not dressed.begun:
-                await JSONResponse({"detail": _ENDS}, 503, _SOON)(scope, body, dressed)
-            elif dressed.open:  # as every page holds one
-                await dressed({"type": "http.response.body", "body": b""})
         finally:
             _count(self._requests, scope, -1)
             if upload is not None:
@@ -127,7 +135,7 @@ class Guard:
         """Status, sentence and headers of what is answered at once."""
         if self._hosts and _name(headers.get("host", "")) not in self._hosts:
             return 400, "This server is not called that; --allowed-host gives it a name.", {}
-        if scope["path"] == _HEALTH:
+        if _asks_health(scope):
             return None
         if _full(self._requests, scope, _REQUESTS):
             return 503, "Too many ask at a time. Come back in a minute.", _SOON
@@ -177,7 +185,7 @@ class _Body:
 
     async def leave(self) -> None:
         """Takes what still comes of it, and forgets it."""
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, asyncio.CancelledError):  # the latter where the server ends
             async with asyncio.timeout(LEFT):
                 while not self.whole:
                     await self()
@@ -299,8 +307,8 @@ class _Dressed:
         self._send, self._body, self._private = send, body, private
         self._plain: Message | None = None
         self._text = bytearray()
-        self.begun = self.open = False
-        """whether an answer is on its way; whether its length is known to nobody, and it goes on"""
+        self.begun = self.endless = False
+        """whether an answer is on its way; whether it goes on as long as somebody listens"""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -310,8 +318,8 @@ class _Dressed:
                 given.setdefault(name, value)
             if self._private:
                 given.setdefault("Cache-Control", "no-store")
-            self.open = "content-length" not in given
             told = given.get("content-type", "text/plain")
+            self.endless = told.startswith("text/event-stream")
             if message["status"] >= 400 and told.startswith("text/plain"):
                 self._plain = message
                 return
@@ -326,7 +334,7 @@ class _Dressed:
             await self._send(self._plain)
             message = {"type": "http.response.body", "body": body}
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
-        self.open = self.open and not last
+        self.endless = self.endless and not last
         if last and not self._body.whole:
             await self._send({**message, "more_body": True})
             await self._body.leave()
@@ -334,9 +342,19 @@ class _Dressed:
         await self._send(message)
 
 
+def _asks_health(scope: Scope) -> bool:
+    """Whether somebody asks if the server is there, which is answered however many ask."""
+    return scope["path"] == _HEALTH and not _posts(scope)
+
+
 def _address(scope: Scope) -> str:
-    """Of who asks; without its port."""
-    return str((scope.get("client") or ("",))[0])
+    """Of who asks, without its port; of IPv6 the half that a household or a machine has."""
+    host = str((scope.get("client") or ("",))[0])
+    try:
+        address = ip_address(host)
+    except ValueError:  # a socket's
+        return host
+    return host if address.version == 4 else str(ip_network((int(address), 64), strict=False))
 
 
 def _count(places: Counter[str], scope: Scope, number: int) -> None:

@@ -80,6 +80,8 @@ _GONE = "The server does not answer any more. Start it again, and load this page
 _BACK = "The server was away and is there again. Load this page anew."
 _ASKED = 3000
 """milliseconds between two questions whether the server is there"""
+_PATIENCE = 10_000
+"""milliseconds that its answer may take"""
 _LOOK = 0.25
 """seconds between two looks at how far the desk is"""
 
@@ -136,19 +138,33 @@ _SEEN = """() => {
     for (const wait of [0, 250, 500, 1000, 2000, 4000]) setTimeout(look, wait);
     setTimeout(() => own.abort(), 5000);
 }"""
-# What is told comes from the server, which cannot tell that it has ended.
+# What is told comes from the server, which cannot tell that it has ended. One that is there again
+# since another time knows nothing of this page; another was only out of reach.
 _LOST = f"""() => {{
-    let missed = 0;
+    let missed = 0, asks = false, since = null, before = null;
+    const told = () => document.querySelector("#told [role=status]");
+    const ask = async () => {{
+        const asked = {{ cache: "no-store", signal: AbortSignal.timeout({_PATIENCE}) }};
+        const answer = await fetch("api/health", asked)
+            .then(answer => answer.ok ? answer.json() : null).catch(() => null);
+        missed = answer ? 0 : missed + 1;
+        const again = answer && since !== null && answer.since !== since;
+        if (answer && since === null) since = answer.since;
+        if (answer && !again && before !== null) {{
+            document.body.classList.remove("lost");
+            if (told().textContent === {json.dumps(_GONE)}) told().textContent = before;
+            before = null;
+        }} else if (again || missed > 1) {{
+            before ??= told().textContent;
+            document.body.classList.add("lost");
+            told().textContent = again ? {json.dumps(_BACK)} : {json.dumps(_GONE)};
+        }}
+    }};
     setInterval(async () => {{
-        if (document.hidden) return;
-        const asked = fetch("api/health", {{ cache: "no-store" }});
-        const there = await asked.then(answer => answer.ok, () => false);
-        missed = there ? 0 : missed + 1;
-        const lost = document.body.classList.contains("lost");
-        if (there ? !lost : missed < 2) return;
-        document.body.classList.add("lost");
-        document.querySelector("#told [role=status]").textContent =
-            there ? {json.dumps(_BACK)} : {json.dumps(_GONE)};
+        if (asks || document.hidden) return;
+        asks = true;
+        await ask();
+        asks = false;
     }}, {_ASKED});
 }}"""
 # gradio gives the slider's pictures no text, examples a number, and each radio button a name of its

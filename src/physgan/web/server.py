@@ -191,6 +191,8 @@ class _Server(uvicorn.Server):
             await super().shutdown(sockets)
         finally:
             log.removeFilter(_is_news)
+            for number in _hangups():  # raised again, as uvicorn does with those that it knows
+                signal.signal(number, _leave)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -227,9 +229,10 @@ def _finding(finding: Mapping[str, Any]) -> str:
         return "picture: expected a file, got text; curl wants -F picture=@in.jpg, with an @"
     if finding["type"] == "missing":
         return f"{field}: expected in the form, got nothing"
+    got = str(finding.get("input"))[:LONGEST_NAME]
     if field == "strength":
-        return f"strength: expected a number from 0 to 1, got {finding['input'][:LONGEST_NAME]!r}"
-    return f"{field}: {finding['msg']}, got {str(finding.get('input'))[:LONGEST_NAME]!r}"
+        return f"strength: expected a number from 0 to 1, got {got!r}"
+    return f"{field}: {finding['msg']}, got {got!r}"
 
 
 async def _nothing_here(request: Request, error: Exception) -> JSONResponse:

@@ -160,12 +160,14 @@ _LOST = f"""() => {{
             told().textContent = again ? {json.dumps(_BACK)} : {json.dumps(_GONE)};
         }}
     }};
-    setInterval(async () => {{
+    const look = async () => {{
         if (asks || document.hidden) return;
         asks = true;
         await ask();
         asks = false;
-    }}, {_ASKED});
+    }};
+    look();
+    setInterval(look, {_ASKED});
 }}"""
 # gradio gives the slider's pictures no text, examples a number, and each radio button a name of its
 # own, so that arrow keys find no other in the group. It changes them whenever it likes.

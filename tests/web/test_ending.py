@@ -15,6 +15,11 @@ from tests.web.serving import app_process, picture
 ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
+def hears_hangups() -> None:
+    """In the server, though the tests themselves may run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the server keeps its files."""
@@ -35,7 +40,7 @@ def strange(said: str) -> list[str]:
 @pytest.mark.parametrize("told", ENDS)
 def test_it_ends_in_silence_while_a_page_is_open(place: Path, told: signal.Signals) -> None:
     with (
-        app_process() as (address, process),
+        app_process(preexec_fn=hears_hangups) as (address, process),
         # What a page holds open as long as it is shown.
         httpx.stream("GET", f"{address}/gradio_api/heartbeat/a", timeout=60) as open_page,
     ):
@@ -51,7 +56,7 @@ def test_it_ends_in_silence_while_a_page_is_open(place: Path, told: signal.Signa
 @pytest.mark.parametrize("told", ENDS)
 def test_who_waits_for_a_picture_is_told_that_it_ends(place: Path, told: signal.Signals) -> None:
     answers: list[httpx.Response] = []
-    with app_process() as (address, process):
+    with app_process(preexec_fn=hears_hangups) as (address, process):
 
         def ask() -> None:
             answers.append(

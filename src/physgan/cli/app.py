@@ -88,10 +88,10 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
         )
     except KeyboardInterrupt:
         status = 130
-    except SystemExit:
-        status = 0
+    except SystemExit as told:
+        status = told.code if isinstance(told.code, int) else 0
     if desk.held:  # threads that do not end, and that Python would wait for
         os._exit(status)
-    if status:
+    if status == 130:
         raise KeyboardInterrupt
-    return 0
+    return status

@@ -140,3 +140,39 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path, before: str | None)
     # What it had begun does not stand in the way of the next.
     write_text(path, "whole")
     assert path.read_text(encoding="utf-8") == "whole"
+
+
+# A limit on the size of files kills a writer in the middle of one.
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+import torch
+from physgan.data.shards import write_shards
+from physgan.data.theta import save_theta
+from physgan.networks import ResNetGenerator
+from physgan.weights import WeightsInfo, save_weights
+
+path, ones = Path(sys.argv[1]), torch.ones(1, 64, 64)
+told = dict(architecture="resnet9", arguments={}, channels=3, scale=1, recipe={}, measured=[])
+info = WeightsInfo(**told, commit="0", data="ones", licence="none")
+crops = [(0, ones.expand(3, -1, -1).byte())]
+write = {
+    "weights": lambda: save_weights(path, {"a": ones}, info),
+    "theta": lambda: save_theta(path, {"blur": {"kernel": ones}}),
+    "shards": lambda: list(write_shards(crops, path.parent, seed=0, shard_bytes=10**6)),
+}
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+write[sys.argv[2]]()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGXFSZ")
+@pytest.mark.parametrize("what", ["weights", "theta", "shards"])
+def test_what_a_killed_writer_leaves_can_be_told(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "a.safetensors"
+    killed = subprocess.run([sys.executable, "-c", FULL, str(path), what], check=False)
+    assert killed.returncode == -signal.SIGXFSZ
+    # What is named as a part of a file, which the next one removes or a person can.
+    assert all(name.endswith(".part") for name in names(tmp_path))
+    assert names(tmp_path)

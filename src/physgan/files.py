@@ -59,6 +59,12 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes bytes, whole or not at all."""
+    with replacing(path) as beside:
+        beside.write_bytes(content)
+
+
 def _umask() -> int:
     """The process's mask of permissions, which can be read only by setting it."""
     mask = os.umask(0)

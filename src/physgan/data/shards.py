@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from physgan.errors import ImageError
-from physgan.files import replacing
+from physgan.files import write_bytes
 
 SHARD_SUFFIX = ".safetensors"
 _FORMAT = "physgan-crops-1"
@@ -94,8 +94,7 @@ def write_shards(
         path = folder / f"crops-{number:05d}{SHARD_SUFFIX}"
         header = {"format": _FORMAT, "seed": str(seed), "origin_count": str(len(set(origins)))}
         tensors = {"crops": torch.stack(rows), "origins": torch.tensor(origins) - first}
-        with replacing(path) as beside:
-            save_file(tensors, beside, header)
+        write_bytes(path, save(tensors, header))
         return path, len(rows)
 
     # A shard ends only between originals, so that none lies on both sides of a hold-out.

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from physgan.errors import ThetaError
-from physgan.files import replacing
+from physgan.files import write_bytes
 from physgan.types import ChainTheta
 
 _FORMAT = "physgan-theta-1"
@@ -35,10 +35,9 @@ def save_theta(path: Path, theta: ChainTheta) -> None:
         for name, tensor in part.items()
     }
     try:
-        with replacing(path) as beside:
-            # The names of stages, since one without parameters is in no tensor's name. One entry
-            # alone: safetensors writes several in any order, and equal parameters make equal files.
-            save_file(flat, beside, {_FORMAT: ".".join(theta)})
+        # The names of stages, since one without parameters is in no tensor's name. One entry
+        # alone: safetensors writes several in any order, and equal parameters make equal files.
+        write_bytes(path, save(flat, {_FORMAT: ".".join(theta)}))
     except (SafetensorError, OSError) as error:
         raise ThetaError(
             f"theta file '{path}'", expected="a file that can be written", got=str(error)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from physgan.errors import ImageError, ShapeError
-from physgan.files import replacing
+from physgan.files import replacing, write_bytes
 from physgan.images.colour import INKS, LAB, from_rgb16
 from physgan.images.picture import KINDS, NUMPY, PNG_XMP, Form, Picture
 from physgan.images.vips import reason, require_vips, unfit, with_fields
@@ -136,8 +136,7 @@ def write_8bit(path: Path, pixels: Tensor) -> None:
     image = vips.Image.new_from_memory(rows.tobytes(), width, height, channels, "uchar")
     image = image.copy(interpretation="b-w" if channels == 1 else "srgb")
     try:
-        with replacing(path) as beside:
-            beside.write_bytes(image.write_to_buffer(path.suffix))
+        write_bytes(path, image.write_to_buffer(path.suffix))
     except vips.Error as error:
         raise _refused(path, error) from None
     except OSError as error:

@@ -24,7 +24,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from physgan.errors import TrainingError
-from physgan.files import replacing, write_text
+from physgan.files import write_bytes, write_text
 from physgan.training.ema import EMA
 from physgan.training.pool import ImagePool
 
@@ -203,8 +203,7 @@ def save_checkpoint(
     parts = [folder / name for name in manifest["parts"]]
     try:
         for number, path in enumerate(parts):
-            with replacing(path) as beside:
-                beside.write_bytes(content[number * size : (number + 1) * size])
+            write_bytes(path, content[number * size : (number + 1) * size])
         write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         for old in folder.iterdir():
             if _OURS.fullmatch(old.name) and old not in parts:

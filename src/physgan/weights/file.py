@@ -16,11 +16,11 @@ from typing import Any, TypeAlias, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from physgan.errors import PhysganError, WeightsError, nearest
-from physgan.files import replacing
+from physgan.files import write_bytes
 from physgan.networks import GENERATORS, RestorationNetwork
 
 FORMAT_VERSION = 1
@@ -152,8 +152,8 @@ def save_weights(
     path = Path(path)
     header = header_of(info)
     tensors = {name: _stored(name, tensor, dtype) for name, tensor in network_state.items()}
-    with replacing(path) as beside:
-        save_file(tensors, beside, metadata=header)
+    # Not safetensors' own `save_file`: when killed it leaves a file whose name tells of nothing.
+    write_bytes(path, save(tensors, header))
 
 
 def read_info(path: str | os.PathLike[str]) -> WeightsInfo:

@@ -16,17 +16,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from physgan.fourier import fast_length
 from physgan.networks.estimation import centred, estimated_kernel
 from physgan.networks.spectra import back, spectrum_of
 from physgan.resize import bicubic
 
 _SIZES = tuple(map(Fraction, ("1/4", "5/14", "1/2", "5/7", "1")))
 """of the picture; near half an octave from one to the next"""
-_TURNS = 3
-"""of edges and kernel at each size"""
-_PRICE, _PRICE_OF_NOISE = 1e-3, 3.0
-"""Of a pixel with a slope, for values in [0, 1], falling by a tenth with each turn; but at least as
-many times the variance of the noise, or noise is taken for edges."""
+_TURNS, _TURNS_AT_LAST = 8, 3
+"""Of edges and kernel at each size, and at the full one, where they take half of the time and bring
+the least."""
+_PRICE, _PRICE_OF_NOISE = 1.4e-3, 3.0
+"""Of a pixel with a slope, for values in [0, 1]; but at least as many times the variance of the
+noise, or noise is taken for edges."""
 _GROWTH = 3.0
 """Of the penalty that binds picture and counted slopes, from twice the price on."""
 _STEPS = 16
@@ -63,15 +65,13 @@ def strong_edges_kernel(y: Tensor, *, side: int) -> Tensor:
         small = bicubic(grey, up=size.numerator, down=size.denominator)
         here = 2 * math.ceil((side * size - 1) / 2) + 1
         kernel = _resized(kernel, here, ratio=size / before)
-        for turn in range(_TURNS):
-            kernel = turned(small, kernel, noise, size=float(size), price=_PRICE * 0.9**turn)
+        for _ in range(_TURNS_AT_LAST if size == 1 else _TURNS):
+            kernel = turned(small, kernel, noise, size=float(size))
         before = size
     return centred(kernel)
 
 
-def turned(
-    grey: Tensor, kernel: Tensor, noise: Tensor, *, size: float = 1.0, price: float = _PRICE
-) -> Tensor:
+def turned(grey: Tensor, kernel: Tensor, noise: Tensor, *, size: float = 1.0) -> Tensor:
     """The kernels that explain pictures by the strong edges that given kernels leave of them.
 
     Args:
@@ -79,13 +79,12 @@ def turned(
         kernel: N×k×k, k odd, summing to one.
         noise: N×1×1, its standard deviation where the picture was whole.
         size: of `grey`, as a share of what it was.
-        price: of a pixel with a slope, without noise.
 
     Returns:
         N×k×k, float32, summing to one.
     """
-    at_least = (_PRICE_OF_NOISE * (noise * size).square()).clamp_min(price)
-    edges = _strong_edges(grey, kernel, at_least)
+    price = (_PRICE_OF_NOISE * (noise * size).square()).clamp_min(_PRICE)
+    edges = _strong_edges(grey, kernel, price)
     ridge = (_RIDGE_OF_NOISE * noise.square()).clamp_min(_RIDGE)
     side = kernel.shape[-1]
     return estimated_kernel(edges, grey, side=side, ridge=ridge, faint=_FAINT, near=kernel)
@@ -115,8 +114,11 @@ def _strong_edges(grey: Tensor, kernel: Tensor, price: Tensor) -> Tensor:
         price: N×1×1, of a pixel with a slope.
     """
     reach = kernel.shape[-1]
-    u = _without_borders(F.pad(grey, (reach,) * 4, mode="replicate")[:, 0], reach)
-    size = u.shape[-2:]
+    # A border as wide as a kernel reaches, or wider: transforms are quick at few lengths.
+    height, width = grey.shape[2:]
+    size = [fast_length(length + 2 * reach) for length in (height, width)]
+    border = (reach, size[1] - width - reach, reach, size[0] - height - reach)
+    u = _without_borders(F.pad(grey, border, mode="replicate")[:, 0], reach)
     wave = [
         2 - 2 * torch.cos(2 * math.pi / n * torch.arange(n, dtype=u.dtype, device=u.device))
         for n in size
@@ -133,7 +135,7 @@ def _strong_edges(grey: Tensor, kernel: Tensor, price: Tensor) -> Tensor:
         falls = down.roll(1, 1) - down + right.roll(1, 2) - right
         u = back((observed + penalty * spectrum_of(falls)) / (power + penalty * slope), size)
         penalty = penalty * _GROWTH
-    return u[:, None, reach:-reach, reach:-reach]
+    return u[:, None, reach : reach + height, reach : reach + width]
 
 
 def _without_borders(u: Tensor, reach: int) -> Tensor:

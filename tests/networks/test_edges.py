@@ -86,6 +86,13 @@ def test_a_turn_betters_a_kernel_that_is_nearly_right() -> None:
     assert all(a < b for a, b in zip(away(better, kernel), away(smeared, kernel), strict=True))
 
 
+def test_rows_and_columns_are_alike() -> None:
+    # Sides that grow by unequal borders to lengths at which transforms are quick.
+    y = shaken(boards(1, 131)[:, :, :, :97])[0]
+    found = strong_edges_kernel(y, side=9)
+    torch.testing.assert_close(strong_edges_kernel(y.mT, side=9), found.mT, atol=1e-4, rtol=1e-3)
+
+
 def test_each_picture_has_its_own() -> None:
     y = torch.cat([shaken(boards(1, 96))[0], shaken(boards(1, 96, seed=4), noise=0.05)[0]])
     together = strong_edges_kernel(y, side=9)

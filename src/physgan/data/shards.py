@@ -94,8 +94,10 @@ def write_shards(
         path = folder / f"crops-{number:05d}{SHARD_SUFFIX}"
         header = {"format": _FORMAT, "seed": str(seed), "origin_count": str(len(set(origins)))}
         tensors = {"crops": torch.stack(rows), "origins": torch.tensor(origins) - first}
+        count = len(rows)
+        rows.clear()  # a shard is large, and `save` makes another copy of it
         write_bytes(path, save(tensors, header))
-        return path, len(rows)
+        return path, count
 
     # A shard ends only between originals, so that none lies on both sides of a hold-out.
     for origin, members in groupby(crops, key=lambda item: item[0]):

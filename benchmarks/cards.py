@@ -3,7 +3,8 @@
     python -m benchmarks.cards [--task TASK ...] [--number 32]
 
 A card is what the header of the file tells, and what the package does not carry: what the physics
-is worth, where a twin was trained without (twins.py), and where the weights fail (failures.py).
+is worth, where a twin was trained without (twins.py), what was seen on real photographs (real.py),
+and where the weights fail (failures.py).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.failures import describe
+from benchmarks import failures, real
 from physgan.files import write_text
 from physgan.weights.card import card_of
 from physgan.weights.catalogue import SHIPPED, shipped_file
@@ -66,7 +67,7 @@ def main() -> None:
         sections = [card_of(shipped_file(task), title=task)]
         if (twin := twin_of(task)) is not None:
             sections.append(twin_section(twin))
-        sections.append(describe(task, number=options.number))
+        sections += [real.describe(task), failures.describe(task, number=options.number)]
         write_text(CARDS / f"{task}.md", "\n".join(sections))
         print("\n".join(sections[1:]), flush=True)
 

@@ -10,20 +10,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import failures, jpeg
+from benchmarks import failures, jpeg, real
 from benchmarks.train import drawn_crops, reference_of
 from physgan.metrics.protocol import protocol, scores
 from physgan.networks import UNet
 from physgan.recipes.build import build_degradation, build_objective
 from physgan.recipes.experiment import plan_of, players_of
 from physgan.recipes.load import load_recipe
+from physgan.restore.page import enlarged
+from physgan.restore.panels import GAP
 from physgan.restore.restorer import Restorer
 from physgan.training.logs import JsonLines
 from physgan.training.loop import fit
+from physgan.weights.catalogue import SHIPPED
 from tests.training.tiny import write_picture
 
 SMALL = [
@@ -160,6 +164,37 @@ def test_failures_are_those_that_gain_least() -> None:
     sheet = failures.sheet(found[:2])
     assert sheet.width > 3 * failures.SIDE
     assert sheet.height > 2 * failures.SIDE
+
+
+@pytest.mark.parametrize("task", sorted(real.SHOWN))
+def test_real_photographs_are_shown_before_and_after(task: str) -> None:
+    scale, photographs = (4 if task == "sr4" else 1), real.SHOWN[task]
+
+    def brighter(y: Tensor) -> Tensor:
+        return enlarged(y, scale).add(0.2).clamp(0, 1) if scale > 1 else (y + 0.2).clamp(0, 1)
+
+    network = UNet(widths=(4, 6), blocks=(1, 1), scale=scale).eval()
+    network.forward = brighter  # type: ignore[method-assign]
+    sheet = real.sheet(Restorer(network), photographs)
+    height = 0
+    for photograph in photographs:
+        y = photograph.read()
+        tall, wide = (scale * side for side in y.shape[2:])
+        top = height + 14 * 3 // 2 + GAP
+        before, after = (
+            np.asarray(sheet.crop((left, top, left + wide, top + tall)), dtype=float)
+            for left in (0, wide + GAP)
+        )
+        if scale == 1:
+            assert np.array_equal(before, y[0].permute(1, 2, 0).numpy() * 255)
+        assert np.abs(after - (before + 51).clip(max=255)).max() <= 1
+        height = top + tall + GAP
+    assert sheet.height == height - GAP
+
+
+def test_of_every_task_it_is_told_what_was_seen_on_real_photographs() -> None:
+    assert real.SEEN.keys() == SHIPPED.keys()
+    assert real.SHOWN.keys() <= SHIPPED.keys()
 
 
 def test_what_jpeg_costs_is_measured_against_the_same_clear_pictures(

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Generator
 
+from benchmarks import real
 from benchmarks.cards import twin_of, twin_section
 from benchmarks.twins import require_twins
 from physgan.data.synthesis import synthesise
@@ -71,11 +72,14 @@ def test_the_card_is_that_of_the_file(task: str) -> None:
     card = (cards / f"{task}.md").read_text(encoding="utf-8")
     of_the_header = card_of(shipped_file(task), title=task)
     assert card.startswith(of_the_header)
-    twin, _, failures = card.removeprefix(of_the_header).partition("\n## Where it fails\n")
+    rest, _, failures = card.removeprefix(of_the_header).partition("\n## Where it fails\n")
+    twin, _, seen = rest.partition("\n## On real photographs\n")
     told = twin_of(task)
     assert twin == ("" if told is None else "\n" + twin_section(told))
-    (picture,) = re.findall(r"\]\((.+\.jpg)\)", failures)
-    assert (cards / picture).is_file()
+    assert seen.strip().split("\n")[0] == real.SEEN[task]
+    pictures = re.findall(r"\]\((.+\.jpg)\)", seen), re.findall(r"\]\((.+\.jpg)\)", failures)
+    assert [len(each) for each in pictures] == [task in real.SHOWN, 1]
+    assert all((cards / picture).is_file() for each in pictures for picture in each)
 
 
 def test_text_is_restored_and_clear_text_not_spoilt() -> None:

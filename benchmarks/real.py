@@ -64,7 +64,7 @@ SEEN = {
     "deblur-text": (
         "A note in pencil, a free photograph a little out of focus, comes back sharper, and the "
         "paper smoother than it was. Of three blurred pages from papers of the field (2026-11-29; "
-        "they may not be copied here), shaken by 20 px and more, none comes back legible: **letters "
+        "they may not be copied here), by 20 px and more, none comes back legible: **letters "
         "are made up**; one in large letters could be read after it was reduced to a third first."
     ),
     "dehaze": (

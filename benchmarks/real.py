@@ -54,17 +54,18 @@ SEEN = {
         "Blurred photographs of faces that nobody degraded were not to be had: none was looked at."
     ),
     "deblur-natural": (
-        "Of eight blurred photographs from papers of the field (2026-11-28; they may not be copied "
-        "here) a fountain, a boat and a cast lid come back clearly sharper, a street at night "
-        "hardly; one that is shaken by more than kernels may be long (31 px) turns into a mosaic "
+        "Of eight blurred photographs from papers of the field (2026-11-29, by the weights before "
+        "these; they may not be copied here) a fountain, a boat and a cast lid come back clearly "
+        "sharper, a street at night hardly; one that is shaken by more than kernels may "
+        "be long (31 px) turns into a mosaic "
         "of stripes, and large blurred letters on white get echoes: `deblur-text` fares no better. "
         "The clock, a free photograph, is shaken by about as much, and alone on an empty wall: it "
         "comes back somewhat sharper, with rings around it."
     ),
     "deblur-text": (
         "A note in pencil, a free photograph a little out of focus, comes back sharper, and the "
-        "paper smoother than it was. Of three blurred pages from papers of the field (2026-11-29; "
-        "they may not be copied here), by 20 px and more, none comes back legible: **letters "
+        "paper smoother than it was. Of three pages from papers of the field, shaken by 20 px and "
+        "more (2026-11-29; they may not be copied here), none comes back legible: **letters "
         "are made up**; one in large letters could be read after it was reduced to a third first."
     ),
     "dehaze": (

@@ -35,8 +35,10 @@ class Scaled(RestorationNetwork):
         nn.init.constant_(self.conv.weight, 1 / 27)
         self.gain, self.added = gain, added
         self.seen: list[bool] = []
+        self.sides: list[tuple[int, ...]] = []
 
     def forward(self, y: Tensor) -> Tensor:
+        self.sides.append(tuple(y.shape[2:]))
         self.seen.append(torch.is_autocast_enabled("cpu"))
         z: Tensor = self.conv(y)
         return y + self.gain * (z - z.mean()) if self.added else z.to(y.dtype)
@@ -93,6 +95,24 @@ def test_decided_once_on_the_first_picture(gain: float, monkeypatch: pytest.Monk
     with torch.inference_mode():
         exact = fn(fine).clamp(0, 1)
     assert float((x_hat - exact).abs().quantile(0.999)) <= 1 / 255
+
+
+@pytest.mark.parametrize(
+    ("size", "piece"),
+    [
+        ((96, 96), (96, 96)),
+        ((96, 400), (96, 128)),
+        ((800, 300), (200, 200)),
+        ((2000, 300), (256, 256)),
+    ],
+)
+def test_compared_on_a_fraction_of_the_picture(
+    size: tuple[int, int], piece: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "has_bf16", lambda device: True)
+    fn = Scaled(0.1)
+    Elsewhere(fn, CPU).settle(picture(max(size))[..., : size[0], : size[1]])
+    assert fn.sides == [piece, piece]
 
 
 def test_devices_without_units_stay_with_float32(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,13 +54,12 @@ SEEN = {
         "Blurred photographs of faces that nobody degraded were not to be had: none was looked at."
     ),
     "deblur-natural": (
-        "Of eight blurred photographs from papers of the field (2026-11-29, by the weights before "
-        "these; they may not be copied here) a fountain, a boat and a cast lid come back clearly "
-        "sharper, a street at night hardly; one that is shaken by more than kernels may "
-        "be long (31 px) turns into a mosaic "
-        "of stripes, and large blurred letters on white get echoes: `deblur-text` fares no better. "
-        "The clock, a free photograph, is shaken by about as much, and alone on an empty wall: it "
-        "comes back somewhat sharper, with rings around it."
+        "Of eight blurred photographs from papers of the field (2026-11-29; they may not be copied "
+        "here) a fountain, a boat and a cast lid come back clearly sharper, a street at night a "
+        "little; one that is shaken by more than kernels may be long (31 px) turns into a mosaic "
+        "of stripes. Three are pages, with large letters on white that get echoes: `deblur-text` "
+        "fares no better. The clock, a free photograph, is shaken by some 30 px, and alone on an "
+        "empty wall: it comes back somewhat sharper, with rings around it."
     ),
     "deblur-text": (
         "A note in pencil, a free photograph a little out of focus, comes back sharper, and the "
@@ -74,12 +73,13 @@ SEEN = {
         "a grey one over towers turns reddish in part. Thin haze far away in a bright scene stays."
     ),
     "derain": (
-        "Of fifteen rainy photographs from papers of the field (2026-11-28; they may not be copied "
-        "here) fine streaks go; heavy drops, splashes and snow stay."
+        "Of fifteen rainy photographs from papers of the field (2026-11-29; they may not be copied "
+        "here) streaks go in nearly all, few of them at night and against the light; of falling "
+        "snow the fine part goes, and flakes, splashes and the veil of distant rain stay."
     ),
     "sr4": (
-        "Windows of free photographs as they were taken, 96 px to a side, bicubically enlarged and "
-        "by these weights: lines and fur come back sharp, and what JPEG left on the rocket in part "
+        "Windows that we picked of free photographs, 96 px to a side, bicubically enlarged and by "
+        "these weights: lines and fur look sharper, and what JPEG left on the rocket in part "
         "as creases."
     ),
 }

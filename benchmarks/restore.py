@@ -77,7 +77,8 @@ def speed(rounds: int) -> dict[str, Any]:
             "seconds": seconds,
             "ratio": ratios(seconds["ours"], seconds["plain"]),
             "tflop": tflop,
-            "share_of_rate": tflop / median / max(rates.values()),
+            "precision": ours.fn.precision,
+            "share_of_rate": tflop / median / rates[ours.fn.precision],
         }
         print(
             f"{name}: {median:.2f} s a megapixel, {tflop / median:.3f} TFLOP/s, "

@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from physgan.networks import ResNetGenerator, RestorationNetwork, UNet
+from physgan.networks.deconvolution import blur_by_edges, no_blur
 from physgan.restore import device
 from physgan.restore.device import Elsewhere, bf16_serves
 from physgan.restore.page import restore_images
@@ -35,10 +36,10 @@ class Scaled(RestorationNetwork):
         nn.init.constant_(self.conv.weight, 1 / 27)
         self.gain, self.added = gain, added
         self.seen: list[bool] = []
-        self.sides: list[tuple[int, ...]] = []
+        self.given: list[Tensor] = []
 
     def forward(self, y: Tensor) -> Tensor:
-        self.sides.append(tuple(y.shape[2:]))
+        self.given.append(y)
         self.seen.append(torch.is_autocast_enabled("cpu"))
         z: Tensor = self.conv(y)
         return y + self.gain * (z - z.mean()) if self.added else z.to(y.dtype)
@@ -90,6 +91,7 @@ def test_decided_once_on_the_first_picture(gain: float, monkeypatch: pytest.Monk
     serves = gain < 1
     assert fn.seen[1:] == [False, True, serves]
     assert x_hat.dtype == torch.float32
+    assert restorer.fn.precision == ("bf16" if serves else "fp32")
     restorer(fine)
     assert fn.seen[4:] == [serves]
     with torch.inference_mode():
@@ -101,18 +103,33 @@ def test_decided_once_on_the_first_picture(gain: float, monkeypatch: pytest.Monk
     ("size", "piece"),
     [
         ((96, 96), (96, 96)),
-        ((96, 400), (96, 128)),
+        ((96, 400), (96, 171)),
+        ((400, 96), (171, 96)),
+        ((96, 140), (96, 140)),
         ((800, 300), (200, 200)),
         ((2000, 300), (256, 256)),
     ],
 )
-def test_compared_on_a_fraction_of_the_picture(
+def test_compared_on_the_middle_of_the_first_picture(
     size: tuple[int, int], piece: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device, "has_bf16", lambda device: True)
     fn = Scaled(0.1)
-    Elsewhere(fn, CPU).settle(picture(max(size))[..., : size[0], : size[1]])
-    assert fn.sides == [piece, piece]
+    y = torch.rand(2, 3, *size, generator=Generator().manual_seed(1))
+    Elsewhere(fn, CPU).settle(y)
+    (top, left), (rows, columns) = [(a - b) // 2 for a, b in zip(size, piece, strict=True)], piece
+    middle = y[:1, :, top : top + rows, left : left + columns]
+    assert len(fn.given) == 2
+    assert all(torch.equal(seen, middle) for seen in fn.given)
+
+
+def test_the_piece_of_a_narrow_picture_tells_its_kernel_too() -> None:
+    y = picture(400)[..., :96, :]
+    kernel, _ = blur_by_edges(y, side=31)
+    of_piece, _ = blur_by_edges(device._middle(y), side=31)
+    still = no_blur(y, side=31)
+    assert not torch.equal(kernel, still)
+    assert not torch.equal(of_piece, still)
 
 
 def test_devices_without_units_stay_with_float32(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,11 +19,11 @@ from physgan.restore.whole import padded, restore_padded
 from physgan.types import Conditional, RestoreFn
 
 _PIECE, _SMALL_PIECE = 256, 128
-"""Pixels to a side of the piece on which precisions are compared, at most, and at least, where the
-picture has as many."""
+"""Pixels to a side of the piece on which precisions are compared: at most, and at least, for of
+fewer than 128×128 px no kernel is estimated by edges."""
 _SHARE = 4
-"""How many times as long the picture is, where that lies between: comparing on a sixteenth of its
-pixels takes a fraction of the time that restoring it does."""
+"""Between these, the longer side of the picture is so many times that of the piece: comparing then
+takes a fraction of the time that restoring takes."""
 _LEAST = 4096
 """pixels that are enough to tell"""
 _ALIKE = 0.999
@@ -48,6 +48,11 @@ class Elsewhere:
         may = isinstance(fn, nn.Module) and has_bf16(device)
         self._bf16: bool | None = None if may else False
         self._settling = Lock()
+
+    @property
+    def precision(self) -> str:
+        """`bf16` or `fp32`: what the next picture is computed in, unless `settle` decides anew."""
+        return "bf16" if self._bf16 else "fp32"
 
     def __call__(self, y: Tensor) -> Tensor:
         return _run(self.fn, y.to(self.device), bf16=bool(self._bf16)).to(y.device)
@@ -74,14 +79,10 @@ class Elsewhere:
         if self._bf16 is not None or y.ndim != 4 or y.shape[1] != self.channels:
             return
         if y.dtype == torch.float32 and y.shape[2] * y.shape[3] >= _LEAST:
-            side = min(max(_SMALL_PIECE, max(y.shape[2:]) // _SHARE), _PIECE)
-            top, left = (max(0, length - side) // 2 for length in y.shape[2:])
-            piece = y[:1, :, top : top + side, left : left + side]
+            piece = padded(self.fn, _middle(y[:1]).to(self.device))
             with self._settling:
                 if self._bf16 is None:
-                    self._bf16 = _serves_as_far_as_memory_goes(
-                        self.fn, padded(self.fn, piece.to(self.device))
-                    )
+                    self._bf16 = _serves_as_far_as_memory_goes(self.fn, piece)
 
     def move(self, device: torch.device) -> None:
         """Goes on on another device, with a copy: others may be using the network where it is."""
@@ -89,6 +90,22 @@ class Elsewhere:
             self.fn = copy.deepcopy(self.fn).to(device)
         self.device = device
         self._bf16 = None if has_bf16(device) else False
+
+
+def _middle(y: Tensor) -> Tensor:
+    """The piece from the middle of a picture that tells whether a precision serves.
+
+    A square of a quarter of the longer side, of 128 to 256 px; where the picture is narrower than
+    that, as long as makes up for it, if the picture is.
+    """
+    height, width = y.shape[2:]
+    side = min(max(_SMALL_PIECE, max(height, width) // _SHARE), _PIECE)
+    rows, columns = (
+        min(along, max(side, -(-(_SMALL_PIECE**2) // min(across, side))))
+        for along, across in ((height, width), (width, height))
+    )
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return y[:, :, top : top + rows, left : left + columns]
 
 
 def _serves_as_far_as_memory_goes(fn: RestoreFn, y: Tensor) -> bool | None:

@@ -52,6 +52,8 @@ from physgan.weights.file import load_weights
 
 NETWORKS = ("unet", "resnet9")
 TASK = "deblur-text"
+DEFAULT = "derain"
+"""whose network is the default one"""
 MEGAPIXELS = (1, 4, 12, 36, 100)
 
 
@@ -211,7 +213,7 @@ def one(source: str, target: str, threads: int) -> None:
     """Restores one file and prints what it took, as JSON."""
     torch.set_num_threads(threads)
     forget_peak(torch.device("cpu"))
-    restorer = Restorer.from_pretrained(TASK)
+    restorer = Restorer.from_pretrained(DEFAULT)
     began = time.perf_counter()
     restorer.restore_file(source, target)
     seconds = time.perf_counter() - began

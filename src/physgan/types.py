@@ -158,6 +158,15 @@ class Conditional(Protocol):
     So large images can be restored in tiles, equal to the whole.
     """
 
+    @property
+    def window(self) -> int | None:
+        """Side in pixels of the only part that is looked at, by `physgan.networks.window`.
+
+        That is the square with the steepest slopes: `conditioned` makes the same of it as of the
+        whole, so that files that memory does not hold can be restored. None: all of the image.
+        """
+        ...
+
     def conditioned(self, y: Tensor) -> RestoreFn:
         """The restorer of `y` and of its parts; no more statistics of the whole are asked for."""
         ...

@@ -13,13 +13,15 @@ from torch.nn import functional as F
 
 from physgan.export.onnx import export_onnx
 from physgan.networks import BlindDeconvolution, UNet, deconvolution
-from physgan.networks.deconvolution import blur_by_edges, deconvolved, kernel_by_looks, steepest
+from physgan.networks.deconvolution import blur_by_edges, deconvolved, kernel_by_looks
 from physgan.networks.estimation import centred, estimated_kernel
 from physgan.networks.grid import without_grid
+from physgan.networks.window import steepest
 from physgan.physics.blur import blur
 from physgan.physics.shake import ShakeKernels
 from physgan.restore.page import restore_images
 from physgan.restore.restorer import Restorer
+from physgan.restore.strips import by_window
 from physgan.restore.tiled import restore_tiled
 from physgan.restore.whole import restore_whole
 from physgan.types import Conditional, RestoreFn
@@ -273,21 +275,18 @@ def test_a_batch_is_its_pictures(edges: bool, monkeypatch: pytest.MonkeyPatch) -
 @given(height=st.integers(40, 200), width=st.integers(40, 200), n=st.integers(1, 2))
 def test_tiles_equal_the_whole(height: int, width: int, n: int) -> None:
     fn = network().double()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deconvolution, "WINDOW", 72)  # beyond it the kernel is that of a part
-        y = shaken(strokes(n, 200))[0].double()[:, :, :height, :width]
-        whole, tiled = restore_whole(fn, y), restore_tiled(fn, y, tile=32)
+    fn.window = 72  # beyond it the kernel is that of a part
+    y = shaken(strokes(n, 200))[0].double()[:, :, :height, :width]
+    whole, tiled = restore_whole(fn, y), restore_tiled(fn, y, tile=32)
     # The kernel is found in single precision, of one window on both ways.
     assert float((tiled - whole).abs().max()) < 1e-6
     assert float((whole - y).abs().max()) > 1e-2
 
 
 @pytest.mark.parametrize("gridless", [False, True])
-def test_tiles_equal_the_whole_by_strong_edges_too(
-    gridless: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deconvolution, "WINDOW", 72)
+def test_tiles_equal_the_whole_by_strong_edges_too(gridless: bool) -> None:
     fn = network(edges=True, gridless=gridless).double()
+    fn.window = 72
     y = shaken(strokes(2, 200))[0].double()[..., :150]
     assert float((restore_tiled(fn, y, tile=32) - restore_whole(fn, y)).abs().max()) < 1e-6
 
@@ -301,10 +300,11 @@ def test_a_margin_too_small_would_show() -> None:
 
 
 def test_restorers_cut_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deconvolution, "WINDOW", 72)
     monkeypatch.setattr("physgan.restore.device.has_bf16", lambda device: False)
     y = shaken(strokes(1, 160))[0]
-    restorer = Restorer(gentle(network()), None, device="cpu")
+    fn = gentle(network())
+    fn.window = 72
+    restorer = Restorer(fn, None, device="cpu")
     whole = restorer(y)
     monkeypatch.setattr("physgan.restore.page.SMALL", 0)
     monkeypatch.setattr("physgan.restore.page.surely_fits", lambda fn, pixels: False)
@@ -323,6 +323,17 @@ def test_in_training_half_of_its_kernels_are_those_there_will_be() -> None:
     assert not torch.allclose(kernel[1:], found[1:], atol=1e-3)
     assert measured is not None
     assert torch.allclose(noise, measured)
+
+
+@pytest.mark.parametrize("size", [(200, 184), (24, 200), (200, 24)])
+@pytest.mark.parametrize("edges", [False, True])
+def test_what_is_taken_of_the_whole_is_in_its_window(edges: bool, size: tuple[int, int]) -> None:
+    fn = gentle(network(edges=edges))
+    fn.window = 152
+    y = shaken(strokes(1, 200))[0][..., : size[0], : size[1]]
+    window = steepest(y, fn.window)
+    assert window.shape != y.shape
+    assert torch.equal(fn.conditioned(window)(y), fn.conditioned(y)(y))
 
 
 def test_a_grid_is_taken_out_of_the_result_if_wanted() -> None:
@@ -357,17 +368,6 @@ def test_small_pictures_have_too_few_edges() -> None:
     assert blur_by_edges(y[..., :1, :1], side=9)[0].shape == (2, 9, 9)
 
 
-def test_the_steepest_part() -> None:
-    y = torch.full((2, 3, 100, 140), 0.5)
-    y[0, :, 64:88, 16:40] = strokes(1, 24)[0]
-    y[1, :, 0:24, 112:136] = strokes(1, 24)[0]
-    window = steepest(y, 32, step=8)
-    assert window.shape == (2, 3, 32, 32)
-    for part in window:
-        assert float(part.std()) > 0.2
-    assert torch.equal(steepest(y, 200, step=8), y)
-
-
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("edges", [False, True])
 def test_graphs_are_given_kernels(tmp_path: Path, edges: bool, half: bool) -> None:
@@ -376,7 +376,9 @@ def test_graphs_are_given_kernels(tmp_path: Path, edges: bool, half: bool) -> No
     export_onnx(made, info, tmp_path / "graph.onnx", half=half)  # raises unless it agrees
     y = shaken(strokes(1, 200))[0]
     whole = restore_whole(made, y)
+    graph = open_graph(tmp_path / "graph.onnx")
+    assert by_window(graph, 3) == made.window  # large files in strips
     for tile in (None, 64):
-        restored = restore_images(open_graph(tmp_path / "graph.onnx"), y, tile=tile)
+        restored = restore_images(graph, y, tile=tile)
         assert float((restored - whole).abs().max()) < (1e-2 if half else 1e-4)
     assert float((whole - y).abs().mean()) > 1e-3

@@ -18,9 +18,13 @@ from torch.nn import functional as F
 
 from physgan.errors import ImageError
 from physgan.images.picture import read_picture
-from physgan.images.strips import open_strips, writing_strips
+from physgan.images.strips import Strips, open_strips, writing_strips
+from physgan.networks.window import steepest
 from physgan.restore import file
+from physgan.restore.device import Elsewhere
 from physgan.restore.file import restore_file
+from physgan.types import RestoreFn
+from tests.networks.test_deconvolution import gentle, network
 
 RGB = np.random.default_rng(0).integers(0, 65536, (97, 61, 4)).astype("uint16")
 
@@ -39,6 +43,36 @@ class Brightest:
     def __call__(self, y: Tensor) -> Tensor:
         self.rows.append(y.shape[2])
         x = F.max_pool2d(y, 9, stride=1, padding=4)
+        return x.repeat_interleave(self.scale, -1).repeat_interleave(self.scale, -2)
+
+
+class Levelled(Brightest):
+    """Less a pixel of what has the steepest slopes: looks at a part of the whole first."""
+
+    receptive_field: int | None = 1
+    global_statistics = True
+    window: int | None = 32
+
+    def conditioned(self, y: Tensor) -> RestoreFn:
+        assert self.window is not None
+        # A corner of the window tells which one it is, and no sum rounds in another order.
+        return _Level(self, steepest(y, self.window)[:, :, :1, :1])
+
+    def __call__(self, y: Tensor) -> Tensor:
+        self.rows.append(y.shape[2])
+        return self.conditioned(y)(y)
+
+
+class _Level(Brightest):
+    receptive_field: int | None = 1
+
+    def __init__(self, fn: Brightest, level: Tensor) -> None:
+        super().__init__(fn.channels, fn.scale)
+        self.rows, self.level = fn.rows, level
+
+    def __call__(self, y: Tensor) -> Tensor:
+        self.rows.append(y.shape[2])
+        x = (0.5 + y - self.level).clamp(0, 1)
         return x.repeat_interleave(self.scale, -1).repeat_interleave(self.scale, -2)
 
 
@@ -108,6 +142,96 @@ def test_strips_give_the_file_of_the_whole(
     assert sorted(os.listdir(strips.parent)) == [name]
     before, after = read_picture(tmp_path / name), read_picture(strips)
     assert (before.form.bits, before.form.number) == (after.form.bits, after.form.number)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_looks_at_a_part_first_does_so_strip_by_strip(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("physgan.restore.strips._ROWS", 16)
+    KINDS[name](tmp_path / name)
+    fn, shares = Levelled(), list[float]()
+    whole, strips = both_ways(monkeypatch, tmp_path / name, fn, tile=16, progress=shares.append)
+    assert strips.read_bytes() == whole.read_bytes()
+    if name != "bits.png":  # black and white at half the brightness are what they were
+        assert strips.read_bytes() != (tmp_path / name).read_bytes()
+    assert max(fn.rows) <= 16 + 2 * 4
+    told = shares[shares.index(1.0) + 1 :]
+    assert told == sorted(told)
+    assert shares[-1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("window", "channels", "name", "apart"),
+    [
+        (32, 3, "rgb.png", True),
+        (32, 3, "grey.png", True),
+        (32, 1, "grey.png", True),
+        (32, 1, "rgb.png", False),  # each colour has a level of its own
+        (None, 3, "rgb.png", False),
+    ],
+)
+def test_what_looks_at_all_of_it_has_it_in_memory(
+    window: int | None,
+    channels: int,
+    name: str,
+    apart: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(file, "STREAMED", 0)
+    KINDS[name](tmp_path / name)
+    fn = Levelled(channels)
+    fn.window = window
+    opened = file.open_file(fn, tmp_path / name)
+    assert isinstance(opened, Strips) == apart
+    around = file.open_file(Elsewhere(fn, torch.device("cpu")), tmp_path / name)
+    assert isinstance(around, Strips) == apart
+
+
+def test_a_file_that_changes_between_two_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file, "STREAMED", 0)
+    KINDS["rgb.png"](tmp_path / "p.png")
+    fn = Levelled()
+    opened = file.open_file(fn, tmp_path / "p.png")
+    vips((RGB[:50, :, :3] >> 8).astype("uint8")).pngsave(str(tmp_path / "p.png"))
+    with pytest.raises(ImageError, match="61×97 px that it was"):
+        file.restore_opened(fn, opened, tmp_path / "out" / "p.png")
+    assert os.listdir(tmp_path / "out") == []
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    height=st.integers(20, 97),
+    width=st.integers(20, 61),
+    tile=st.integers(8, 40),
+    rows=st.integers(16, 40),
+    edges=st.booleans(),
+)
+def test_what_deblurs_in_strips(
+    tmp_path_factory: pytest.TempPathFactory,
+    height: int,
+    width: int,
+    tile: int,
+    rows: int,
+    edges: bool,
+) -> None:
+    source = tmp_path_factory.mktemp("strips") / "p.png"
+    vips((RGB[:height, :width, :3] >> 8).astype("uint8")).pngsave(str(source))
+    fn = gentle(network(edges=edges, gridless=edges))
+    fn.window = 40
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("physgan.restore.strips._ROWS", rows)
+        pictures = []
+        for name, limit in (("whole", 1 << 60), ("strips", 0)):
+            patch.setattr(file, "STREAMED", limit)
+            restore_file(fn, source, source.parent / name / "p.png", tile=tile)
+            picture = pyvips.Image.new_from_file(str(source.parent / name / "p.png"))
+            pictures.append(picture.numpy().astype(int))
+    assert np.abs(pictures[0] - pictures[1]).max() <= 1
+    assert np.abs(pictures[0] - pyvips.Image.new_from_file(str(source)).numpy()).max() > 1
 
 
 @settings(max_examples=30, deadline=None)

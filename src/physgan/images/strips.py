@@ -71,6 +71,22 @@ class Strips:
         largest = largest_of(self.form.bits, self.form.white)
         return page_of(array, self.alphas, 0.0, largest, largest)
 
+    def again(self) -> Strips:
+        """The same file from its top, for those who have to see it twice.
+
+        Raises:
+            ImageError: it is no longer what it was.
+        """
+        strips = open_strips(self.path)
+        if strips is None or (strips.height, strips.width) != (self.height, self.width):
+            raise ImageError(
+                f"picture file '{self.path}'",
+                expected=f"the picture of {self.width}×{self.height} px that it was",
+                got="another one",
+                remedy="Do not write to it while it is restored.",
+            )
+        return strips
+
 
 def open_strips(path: Path, *, above: int = 0) -> Strips | None:
     """Opens a picture file to be read a strip at a time; None where it has to be read whole.

@@ -22,16 +22,15 @@ from physgan.networks.base import RestorationNetwork
 from physgan.networks.checks import check_arguments, check_images
 from physgan.networks.convolution import Conv2d
 from physgan.networks.edges import noise_of, strong_edges_kernel, turned
-from physgan.networks.estimation import centred, estimated_kernel, slopes
+from physgan.networks.estimation import centred, estimated_kernel
 from physgan.networks.grid import REACH, without_grid
 from physgan.networks.mirror import mirrored
 from physgan.networks.spectra import back, spectrum_of
 from physgan.networks.unet import UNet
 from physgan.networks.ways import seen_through
+from physgan.networks.window import WINDOW, steepest
 from physgan.types import RestoreFn
 
-WINDOW = 512
-"""Side in pixels of the part of a picture that the kernel is estimated from, at most."""
 _ENOUGH = 128 * 128
 """Pixels of a picture whose edges tell its kernel: faces and photographs of 128×128 px gain by
 them, and lose at 96."""
@@ -96,6 +95,7 @@ class BlindDeconvolution(RestorationNetwork):
         reach += REACH if gridless else 0
         self.receptive_field: int | None = self.first.receptive_field + 2 * reach
         self.global_statistics: bool = True
+        self.window: int = WINDOW
 
     def forward(self, y: Tensor, clear: Tensor | None = None) -> Tensor:
         """Restores `y`; height and width must be multiples of `multiple_of`.
@@ -109,7 +109,7 @@ class BlindDeconvolution(RestorationNetwork):
         """
         self._check(y)
         # A graph has one size as good as any other: there the kernel is that of the whole.
-        if not seen_through() and max(y.shape[2:]) > WINDOW:
+        if not seen_through() and max(y.shape[2:]) > self.window:
             return self.restored(y, *self.blur_of(y))
         look = self.first.look(y)
         if self.edges:
@@ -126,9 +126,9 @@ class BlindDeconvolution(RestorationNetwork):
             ShapeError: as `forward`.
         """
         self._check(y)
+        window = steepest(y.detach(), self.window)
         if self.edges:
-            return blur_by_edges(y, side=self.side)
-        window = telling(y)
+            return blur_by_edges(window, side=self.side)
         with torch.no_grad():
             return self._explaining(self.first.look(window), window), None
 
@@ -245,7 +245,7 @@ def kernel_by_looks(
 
 
 def blur_by_edges(y: Tensor, *, side: int) -> tuple[Tensor, Tensor]:
-    """What blurred `y`, by the strong edges of the part of it with the steepest slopes.
+    """What blurred `y`, by its strong edges.
 
     Small pictures have too few edges to tell by; theirs is the kernel that changes nothing.
 
@@ -258,10 +258,10 @@ def blur_by_edges(y: Tensor, *, side: int) -> tuple[Tensor, Tensor]:
         both float32.
     """
     with _plainly(y.device):
-        window = telling(y.detach())
-        noise = _noise(window.double().mean(dim=1, keepdim=True))
+        y = y.detach()
+        noise = _noise(y.double().mean(dim=1, keepdim=True))
         if len(y) and y.shape[2] * y.shape[3] >= _ENOUGH:
-            return strong_edges_kernel(window, side=side), noise
+            return strong_edges_kernel(y, side=side), noise
         return no_blur(y, side=side), noise
 
 
@@ -274,32 +274,6 @@ def no_blur(y: Tensor, *, side: int) -> Tensor:
 
 def _noise(grey: Tensor) -> Tensor:
     return noise_of(grey).flatten().float()
-
-
-def telling(y: Tensor) -> Tensor:
-    """The part of pictures that their kernels are estimated from."""
-    return steepest(y, WINDOW, step=WINDOW // 8)
-
-
-def steepest(y: Tensor, side: int, *, step: int) -> Tensor:
-    """The windows of `y`, N×C×h×w, with the greatest squares of slopes, of at most `side` pixels.
-
-    Args:
-        y: pictures.
-        side: of the windows; smaller pictures come back whole.
-        step: pixels from one window that is looked at to the next.
-    """
-    height, width = (min(side, length) for length in y.shape[2:])
-    if (height, width) == tuple(y.shape[2:]):
-        return y
-    steep = slopes(y.float().mean(dim=1)).square().sum(dim=1, keepdim=True)
-    steep = F.avg_pool2d(steep, (height, width), stride=step)
-    best = steep.flatten(1).argmax(dim=1).tolist()
-    windows = []
-    for one, at in zip(y, best, strict=True):
-        top, left = (step * place for place in divmod(at, steep.shape[3]))
-        windows.append(one[:, top : top + height, left : left + width])
-    return torch.stack(windows)
 
 
 def deconvolved(y: Tensor, kernel: Tensor, noise: Tensor | None = None) -> Tensor:

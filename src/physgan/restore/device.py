@@ -44,6 +44,7 @@ class Elsewhere:
         self.fn, self.device = fn, device
         self.channels, self.scale, self.multiple_of = fn.channels, fn.scale, fn.multiple_of
         self.receptive_field, self.global_statistics = fn.receptive_field, fn.global_statistics
+        self.window = fn.window if isinstance(fn, Conditional) else None
         # Only of networks do we know that they heed autocast.
         may = isinstance(fn, nn.Module) and has_bf16(device)
         self._bf16: bool | None = None if may else False

@@ -11,7 +11,7 @@ from physgan.images.strips import Strips, open_strips
 from physgan.images.write import write_picture
 from physgan.restore.pages import restore_pages
 from physgan.restore.progress import Progress, untold
-from physgan.restore.strips import restore_strips
+from physgan.restore.strips import by_window, restore_strips
 from physgan.types import RestoreFn
 
 STREAMED = 1 << 22
@@ -62,9 +62,10 @@ def open_file(fn: RestoreFn, source: Path, *, progress: Progress = untold) -> Pi
     Raises:
         ImageError: the source cannot be read.
     """
-    if fn.receptive_field is not None and not fn.global_statistics:
+    if fn.receptive_field is not None:
         strips = open_strips(source, above=STREAMED)
-        if strips is not None:
+        bounded = not fn.global_statistics
+        if strips is not None and (bounded or by_window(fn, strips.form.channels)):
             return strips
     return read_picture(source, before_page=lambda: progress(0.0))
 

@@ -16,7 +16,7 @@ from physgan.images.picture import Page
 from physgan.restore.page import SMALL, finished, restore_images, restore_page
 from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.tiles import Sides
-from physgan.restore.whole import padded, target
+from physgan.restore.whole import padded, padded_side
 from physgan.types import RestoreFn
 
 
@@ -53,7 +53,7 @@ def restore_pages(
 def padded_size(fn: RestoreFn, page: Page) -> tuple[int, ...]:
     """What pages have in common that make a batch: channels, and height and width as padded."""
     channels, *sides = page.colour.shape
-    return channels, *(target(side, fn.multiple_of) for side in sides)
+    return channels, *(padded_side(side, fn.multiple_of) for side in sides)
 
 
 def _batches(fn: RestoreFn, pages: Sequence[Page], *, apart: bool) -> Iterator[list[int]]:

@@ -1,7 +1,8 @@
 """Restoring picture files that are too large for memory: read, restored and written in strips.
 
 A strip is restored with the rows above and below that its pixels depend on, and these are cut away:
-the file that comes out is that of the whole picture, and memory is that of a strip.
+the file that comes out is that of the whole picture, and memory is that of a strip. A restorer that
+looks at one part of the whole first, for its kernel, has that part found by reading the file twice.
 """
 
 from __future__ import annotations
@@ -12,13 +13,29 @@ import torch
 
 from physgan.images.picture import Page
 from physgan.images.strips import Strips, writing_strips
+from physgan.networks.window import Search
+from physgan.restore.device import Elsewhere
 from physgan.restore.page import chosen_side, restore_page
 from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.tiles import margin_of, on_grid
-from physgan.types import RestoreFn
+from physgan.restore.whole import padded, padded_side
+from physgan.types import Conditional, RestoreFn
 
 _BICUBIC = 2
 """rows on either side that enlargement of alpha, or of what is mixed in, looks at"""
+_ROWS = 256
+"""that are read at a time where a file is only looked at; not below `whole.MINIMUM`"""
+_LOOKING = 0.05
+"""share of the work that this is, rather more than less"""
+
+
+def by_window(fn: RestoreFn, channels: int) -> int | None:
+    """Side of the one part that `fn` looks at before it restores a picture of so many channels.
+
+    None: it looks at none, or at all of the picture, or, of one channel, at each colour by itself.
+    """
+    apart = fn.channels == 1 and channels != 1
+    return fn.window if isinstance(fn, Conditional) and not apart else None
 
 
 def restore_strips(
@@ -34,7 +51,8 @@ def restore_strips(
     """Restores a picture file strip by strip into another.
 
     Args:
-        fn: a restorer of bounded receptive field without global statistics.
+        fn: a restorer of bounded receptive field without global statistics, or one that looks at
+            one part for them, see `by_window`.
         strips: the picture, from `open_strips`, nothing of it read yet.
         target: the file that it shall become, in a folder that is there.
         strength: see `restore_page`.
@@ -45,6 +63,9 @@ def restore_strips(
     Raises:
         ImageError: the file is damaged, or the target cannot be written or hold the picture.
     """
+    if fn.global_statistics and (side := by_window(fn, strips.form.channels)):
+        fn = _conditioned(fn, strips.again(), side, part_of(progress, 0.0, _LOOKING))
+        progress = part_of(progress, _LOOKING, 1.0)
     height, scale = strips.height, fn.scale
     side = on_grid(fn, tile if tile is not None else chosen_side(fn))
     margin = max(margin_of(fn), on_grid(fn, _BICUBIC))
@@ -69,6 +90,24 @@ def restore_strips(
             sides = (window.colour.shape[1], side)
             restored = restore_page(fn, window, strength=strength, tile=sides, progress=within)
             take(_rows(restored, scale * (top - start), scale * (bottom - start)))
+
+
+def _conditioned(fn: RestoreFn, strips: Strips, side: int, progress: Progress) -> RestoreFn:
+    """`fn` with what it takes of the whole picture."""
+    assert isinstance(fn, Conditional)
+    height, width = (padded_side(each, fn.multiple_of) for each in (strips.height, strips.width))
+    search, rows, left = Search(height, width, side), on_grid(fn, _ROWS), strips.height
+    while left:
+        # The last rows are enough to be mirrored below themselves, as those of the whole are.
+        page = strips.read(rows if left >= 2 * rows else left)
+        left -= page.colour.shape[1]
+        search.add(padded(fn, page.colour[None].expand(-1, fn.channels, -1, -1)))
+        progress(1 - left / strips.height)
+    window = search.found()
+    if isinstance(fn, Elsewhere):
+        fn.settle(window)
+    with torch.inference_mode():
+        return fn.conditioned(window)
 
 
 def _rows(page: Page, start: int, stop: int | None) -> Page:

@@ -62,7 +62,7 @@ def check_images(fn: RestoreFn, y: Tensor) -> None:
 def padded(fn: RestoreFn, y: Tensor) -> Tensor:
     """`y`, padded below and to the right to a size that `fn` takes; see `restore_whole`."""
     with torch.inference_mode():
-        height, width = (target(side, fn.multiple_of) for side in y.shape[2:])
+        height, width = (padded_side(side, fn.multiple_of) for side in y.shape[2:])
         return _pad(y.detach(), height, width)
 
 
@@ -84,7 +84,7 @@ def restore_padded(fn: RestoreFn, y: Tensor) -> Tensor:
     return x_hat
 
 
-def target(side: int, multiple_of: int) -> int:
+def padded_side(side: int, multiple_of: int) -> int:
     """The side to which `padded` pads: the next multiple that is not below `side` and `MINIMUM`."""
     return -(-max(side, MINIMUM) // multiple_of) * multiple_of
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from physgan.errors import ShapeError, UsageError, WeightsError, install
-from physgan.networks.deconvolution import blur_by_edges, kernel_by_looks, no_blur, telling
+from physgan.networks.deconvolution import blur_by_edges, kernel_by_looks, no_blur
+from physgan.networks.window import WINDOW, steepest
 from physgan.types import RestoreFn
 from physgan.weights.file import WeightsInfo, info_of
 
@@ -159,6 +160,7 @@ class OnnxDeconvolution:
         self.channels, self.scale, self.multiple_of = graph.channels, graph.scale, graph.multiple_of
         self.receptive_field = graph.receptive_field
         self.global_statistics = blur is None
+        self.window = WINDOW
         self.info = graph.info
 
     def __call__(self, y: Tensor) -> Tensor:
@@ -174,9 +176,9 @@ class OnnxDeconvolution:
     def _of(self, y: Tensor) -> tuple[Tensor, Tensor | None]:
         assert self._graph.kernel is not None
         side = self._graph.kernel["side"]
+        window = steepest(y, self.window)
         if self._graph.kernel["edges"]:
-            return blur_by_edges(y, side=side)
-        window = telling(y)
+            return blur_by_edges(window, side=side)
 
         def second(kernel: Tensor) -> Tensor:
             return self._graph.run(window, kernel=kernel)[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import skimage.data
 from PIL import Image
@@ -20,6 +21,7 @@ from physgan.images.read import read_8bit
 from physgan.restore.page import enlarged
 from physgan.restore.panels import below, beside, line_of_text, to_image
 from physgan.restore.restorer import Restorer
+from physgan.weights.catalogue import SHIPPED
 
 SIDE = 96
 """of the windows, in pixels"""
@@ -49,38 +51,53 @@ SHOWN = {
 }
 """what of these is blurred or small; none is hazy, rainy, or a blurred face"""
 
+
+class Seen(NamedTuple):
+    """What was seen on real photographs."""
+
+    weights: str
+    """the first twelve digits of their SHA-256"""
+    what: str
+
+
 SEEN = {
-    "deblur-face": (
-        "Blurred photographs of faces that nobody degraded were not to be had: none was looked at."
+    "deblur-face": Seen(
+        "b1f575dd78b2",
+        "Blurred photographs of faces that nobody degraded were not to be had: none was looked at.",
     ),
-    "deblur-natural": (
+    "deblur-natural": Seen(
+        "5f7cd78a2f20",
         "Of eight blurred photographs from papers of the field (2026-11-29; they may not be copied "
         "here) a fountain, a boat and a cast lid come back clearly sharper, a street at night a "
         "little; one that is shaken by more than kernels may be long (31 px) turns into a mosaic "
         "of stripes. Three are pages, with large letters on white that get echoes: `deblur-text` "
         "fares no better. The clock, a free photograph, is shaken by some 30 px, and alone on an "
-        "empty wall: it comes back somewhat sharper, with rings around it."
+        "empty wall: it comes back somewhat sharper, with rings around it.",
     ),
-    "deblur-text": (
+    "deblur-text": Seen(
+        "4aaae0450ad8",
         "A note in pencil, a free photograph a little out of focus, comes back sharper, and the "
         "paper smoother than it was. Of three pages from papers of the field, shaken by 20 px and "
         "more (2026-11-29; they may not be copied here), none comes back legible: **letters "
-        "are made up**; one in large letters could be read after it was reduced to a third first."
+        "are made up**; one in large letters could be read after it was reduced to a third first.",
     ),
-    "dehaze": (
+    "dehaze": Seen(
+        "46c53c452804",
         "Of nine hazy photographs from papers of the field (2026-11-28; they may not be copied "
         "here) contrast and colour come back in all; skies are deeper than they may have been, and "
-        "a grey one over towers turns reddish in part. Thin haze far away in a bright scene stays."
+        "a grey one over towers turns reddish in part. Thin haze far away in a bright scene stays.",
     ),
-    "derain": (
+    "derain": Seen(
+        "bc733858a5f1",
         "Of fifteen rainy photographs from papers of the field (2026-11-29; they may not be copied "
         "here) streaks go in nearly all, few of them at night and against the light; of falling "
-        "snow the fine part goes, and flakes, splashes and the veil of distant rain stay."
+        "snow the fine part goes, and flakes, splashes and the veil of distant rain stay.",
     ),
-    "sr4": (
+    "sr4": Seen(
+        "8d7dbb4fca1c",
         "Windows that we picked of free photographs, 96 px to a side, bicubically enlarged and by "
         "these weights: lines and fur look sharper, and what JPEG left on the rocket in part "
-        "as creases."
+        "as creases.",
     ),
 }
 
@@ -100,7 +117,10 @@ def sheet(restorer: Restorer, photographs: tuple[Free, ...]) -> Image.Image:
 
 def describe(task: str) -> str:
     """Writes the sheet of a task, where there is one; the section of its card."""
-    told = f"## On real photographs\n\n{SEEN[task]}\n"
+    weights, what = SEEN[task]
+    ours = SHIPPED[task].startswith(weights)
+    by = "" if ours else f"By earlier weights ({weights}), not those that ship: "
+    told = f"## On real photographs\n\n{by}{what}\n"
     if task not in SHOWN:
         return told
     name = f"real-{task}.jpg"

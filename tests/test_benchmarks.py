@@ -195,6 +195,14 @@ def test_of_every_task_it_is_told_what_was_seen_on_real_photographs() -> None:
     assert real.SHOWN.keys() <= SHIPPED.keys()
 
 
+def test_what_was_seen_by_other_weights_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(real.SEEN, "dehaze", real.Seen(SHIPPED["dehaze"][:12], "Fog."))
+    assert real.describe("dehaze").endswith("\n\nFog.\n")
+    monkeypatch.setitem(real.SEEN, "dehaze", real.Seen("0123456789ab", "Fog."))
+    told = "\n\nBy earlier weights (0123456789ab), not those that ship: Fog.\n"
+    assert real.describe("dehaze").endswith(told)
+
+
 def test_what_jpeg_costs_is_measured_against_the_same_clear_pictures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

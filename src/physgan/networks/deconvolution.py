@@ -24,6 +24,7 @@ from physgan.networks.convolution import Conv2d
 from physgan.networks.edges import noise_of, strong_edges_kernel, turned
 from physgan.networks.estimation import centred, estimated_kernel
 from physgan.networks.grid import REACH, without_grid
+from physgan.networks.init import zeroed
 from physgan.networks.mirror import mirrored
 from physgan.networks.spectra import back, spectrum_of
 from physgan.networks.unet import UNet
@@ -84,8 +85,7 @@ class BlindDeconvolution(RestorationNetwork):
         self.head = Conv2d(widths[0], channels * unshuffle**2, 3, padding=1)
         self.trust = Conv2d(widths[0], channels * unshuffle**2, 3, padding=1)
         for added in (self.stem, self.head, self.trust):
-            nn.init.zeros_(added.weight)
-            nn.init.zeros_(added.bias)  # type: ignore[arg-type]
+            zeroed(added)
         self.channels: int = channels
         self.scale: int = 1
         self.multiple_of: int = self.first.multiple_of

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from physgan.networks.base import RestorationNetwork
 from physgan.networks.checks import check_arguments, check_images
 from physgan.networks.convolution import Conv2d
+from physgan.networks.init import zeroed
 from physgan.networks.unet import UNet
 
 THICKEST = 3.0
@@ -59,8 +60,7 @@ class HazeInversion(RestorationNetwork):
         look = UNet(channels=channels, widths=widths, blocks=blocks, unshuffle=unshuffle)
         # Thickness by colour and without, and the airlight, in place of a picture.
         look.head = Conv2d(widths[0], (2 * channels + 1) * unshuffle**2, 3, padding=1)
-        nn.init.zeros_(look.head.weight)
-        nn.init.zeros_(look.head.bias)  # type: ignore[arg-type]
+        zeroed(look.head)
         self.small = look
         self.multiple_of: int = shrink * look.multiple_of
         assert look.receptive_field is not None

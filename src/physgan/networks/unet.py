@@ -18,6 +18,7 @@ from physgan.errors import ShapeError
 from physgan.networks.base import RestorationNetwork
 from physgan.networks.checks import check_arguments, check_images
 from physgan.networks.convolution import Conv2d
+from physgan.networks.init import zeroed
 from physgan.resize import bicubic
 
 
@@ -98,8 +99,7 @@ class UNet(RestorationNetwork):
             self.decoders.append(nn.Sequential(*(block(width) for _ in range(count))))
         self.bottom = nn.Sequential(*(block(widths[-1]) for _ in range(blocks[-1])))
         self.head = Conv2d(widths[0], channels * (unshuffle * scale) ** 2, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        zeroed(self.head)
 
     def forward(self, y: Tensor) -> Tensor:
         """Restores `y`; height and width must be multiples of `multiple_of`.

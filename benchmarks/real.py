@@ -115,12 +115,16 @@ def sheet(restorer: Restorer, photographs: tuple[Free, ...]) -> Image.Image:
     return below(rows)
 
 
-def describe(task: str) -> str:
-    """Writes the sheet of a task, where there is one; the section of its card."""
+def seen(task: str) -> str:
+    """What was seen, and by which weights, if not by those that ship."""
     weights, what = SEEN[task]
     ours = SHIPPED[task].startswith(weights)
-    by = "" if ours else f"By earlier weights ({weights}), not those that ship: "
-    told = f"## On real photographs\n\n{by}{what}\n"
+    return what if ours else f"By earlier weights ({weights}), not those that ship: {what}"
+
+
+def describe(task: str) -> str:
+    """Writes the sheet of a task, where there is one; the section of its card."""
+    told = f"## On real photographs\n\n{seen(task)}\n"
     if task not in SHOWN:
         return told
     name = f"real-{task}.jpg"

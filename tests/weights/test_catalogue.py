@@ -76,7 +76,7 @@ def test_the_card_is_that_of_the_file(task: str) -> None:
     twin, _, seen = rest.partition("\n## On real photographs\n")
     told = twin_of(task)
     assert twin == ("" if told is None else "\n" + twin_section(told))
-    assert seen.strip().split("\n")[0] == real.SEEN[task]
+    assert seen.strip().split("\n")[0] == real.seen(task)
     pictures = re.findall(r"\]\((.+\.jpg)\)", seen), re.findall(r"\]\((.+\.jpg)\)", failures)
     assert [len(each) for each in pictures] == [task in real.SHOWN, 1]
     assert all((cards / picture).is_file() for each in pictures for picture in each)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,15 +17,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from physgan.errors import ImageError
+from physgan.errors import ImageError, OutOfMemory, ShapeError
+from physgan.export.onnx import export_onnx
 from physgan.images.picture import read_picture
 from physgan.images.strips import Strips, open_strips, writing_strips
 from physgan.networks.window import steepest
 from physgan.restore import file
 from physgan.restore.device import Elsewhere
 from physgan.restore.file import restore_file
+from physgan.restore.strips import restore_strips
 from physgan.types import RestoreFn
-from tests.networks.test_deconvolution import gentle, network
+from physgan.weights.onnx import open_graph
+from tests.networks.test_deconvolution import gentle, header, network, shaken, strokes
 
 RGB = np.random.default_rng(0).integers(0, 65536, (97, 61, 4)).astype("uint16")
 
@@ -196,42 +200,145 @@ def test_a_file_that_changes_between_two_looks(
     KINDS["rgb.png"](tmp_path / "p.png")
     fn = Levelled()
     opened = file.open_file(fn, tmp_path / "p.png")
-    vips((RGB[:50, :, :3] >> 8).astype("uint8")).pngsave(str(tmp_path / "p.png"))
-    with pytest.raises(ImageError, match="61×97 px that it was"):
+    vips((RGB[::-1, :, :3] >> 8).astype("uint8")).pngsave(str(tmp_path / "p.png"))
+    with pytest.raises(ImageError, match="written since"):
         file.restore_opened(fn, opened, tmp_path / "out" / "p.png")
     assert os.listdir(tmp_path / "out") == []
 
 
-@settings(max_examples=10, deadline=None)
+def shaken_page(height: int, width: int, bands: int) -> Any:
+    """Strokes that were shaken, below a plain part: windows of it differ."""
+    x = strokes(1, 200)[..., :height, :width].clone()
+    x[..., : height // 2, :] = 0.5
+    y = shaken(x)[0][0].permute(1, 2, 0).numpy()
+    rgba = np.concatenate([y, np.linspace(0.2, 1, y.size // 3).reshape(*y.shape[:2], 1)], axis=2)
+    return vips(np.ascontiguousarray((rgba[..., :bands] * 65535).round().astype("uint16")))
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> RestoreFn:
+    path = tmp_path_factory.mktemp("graph") / "graph.onnx"
+    info = header(widths=[4, 6], blocks=[1, 1], edges=True, gridless=True, side=9)
+    export_onnx(gentle(network(edges=True, gridless=True), 0.004), info, path)
+    return open_graph(path)
+
+
+@settings(max_examples=16, deadline=None)
 @given(
-    height=st.integers(20, 97),
-    width=st.integers(20, 61),
-    tile=st.integers(8, 40),
-    rows=st.integers(16, 40),
-    edges=st.booleans(),
+    height=st.integers(60, 200),
+    width=st.integers(40, 200),
+    tile=st.one_of(st.none(), st.integers(8, 80)),
+    rows=st.integers(16, 60),
+    bands=st.integers(1, 4),
+    strength=st.sampled_from((1.0, 0.5)),
+    kind=st.sampled_from(("looks", "edges", "graph")),
 )
 def test_what_deblurs_in_strips(
     tmp_path_factory: pytest.TempPathFactory,
+    graph: RestoreFn,
     height: int,
     width: int,
-    tile: int,
+    tile: int | None,
     rows: int,
-    edges: bool,
+    bands: int,
+    strength: float,
+    kind: str,
 ) -> None:
-    source = tmp_path_factory.mktemp("strips") / "p.png"
-    vips((RGB[:height, :width, :3] >> 8).astype("uint8")).pngsave(str(source))
-    fn = gentle(network(edges=edges, gridless=edges))
-    fn.window = 40
+    folder = tmp_path_factory.mktemp("strips")
+    source, edges = folder / "p.png", kind != "looks"
+    shaken_page(height, width, bands).pngsave(str(source))
+    fn = graph if kind == "graph" else gentle(network(edges=edges, gridless=edges))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("physgan.restore.strips._ROWS", rows)
+        patch.setattr("physgan.restore.page.SMALL", 0)
+        patch.setattr("physgan.networks.deconvolution._ENOUGH", 16)
+        patch.setattr(fn, "window", 40)
         pictures = []
         for name, limit in (("whole", 1 << 60), ("strips", 0)):
             patch.setattr(file, "STREAMED", limit)
-            restore_file(fn, source, source.parent / name / "p.png", tile=tile)
-            picture = pyvips.Image.new_from_file(str(source.parent / name / "p.png"))
-            pictures.append(picture.numpy().astype(int))
-    assert np.abs(pictures[0] - pictures[1]).max() <= 1
-    assert np.abs(pictures[0] - pyvips.Image.new_from_file(str(source)).numpy()).max() > 1
+            target = folder / name / "p.png"
+            restore_file(fn, source, target, tile=tile, strength=strength)
+            pictures.append(pyvips.Image.new_from_file(str(target)).numpy().astype(int))
+    assert np.abs(pictures[0] - pictures[1]).max() <= 65535 * 1e-4 + 1
+    assert np.abs(pictures[0] - pyvips.Image.new_from_file(str(source)).numpy()).max() > 256
+
+
+def test_what_finds_no_memory_for_a_kernel_goes_on_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(file, "STREAMED", 0)
+    KINDS["rgb.png"](tmp_path / "p.png")
+
+    class Full(Levelled):
+        full = "kernel"
+
+        def conditioned(self, y: Tensor) -> RestoreFn:
+            if self.full == "kernel" and y.device.type != "cpu":
+                raise torch.OutOfMemoryError("no room for a kernel")
+            return super().conditioned(y)
+
+    fn = Elsewhere(Full(), torch.device("meta"))
+    restore_file(fn, tmp_path / "p.png", tmp_path / "q.png", tile=16)
+    assert fn.device.type == "cpu"
+    assert [record.message for record in caplog.records] == [
+        "memory of meta ran out; going on on the CPU"
+    ]
+    restore_file(Full(), tmp_path / "p.png", tmp_path / "r.png", tile=16)
+    assert (tmp_path / "q.png").read_bytes() == (tmp_path / "r.png").read_bytes()
+
+
+def test_no_memory_for_a_kernel_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file, "STREAMED", 0)
+    KINDS["rgb.png"](tmp_path / "p.png")
+    fn = Levelled()
+    monkeypatch.setattr(fn, "conditioned", Mock(side_effect=MemoryError))
+    with pytest.raises(OutOfMemory, match=r"p\.png"):
+        restore_file(fn, tmp_path / "p.png", tmp_path / "out" / "q.png")
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_target_that_cannot_be_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file, "STREAMED", 0)
+    KINDS["rgb.png"](tmp_path / "p.png")
+    shares = list[float]()
+    with pytest.raises(ImageError, match="bmp"):
+        restore_file(Levelled(), tmp_path / "p.png", tmp_path / "q.bmp", progress=shares.append)
+    assert shares == []
+
+
+def test_statistics_of_the_whole_are_not_taken_of_strips(tmp_path: Path) -> None:
+    KINDS["rgb.png"](tmp_path / "p.png")
+    strips = open_strips(tmp_path / "p.png")
+    assert strips is not None
+    fn = Brightest()
+    fn.global_statistics = True
+    with pytest.raises(ShapeError, match="Read the picture whole"):
+        restore_strips(fn, strips, tmp_path / "q.png")
+
+
+def test_precision_is_settled_by_the_middle_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("physgan.restore.device._SMALL_PIECE", 16)
+    monkeypatch.setattr("physgan.restore.device._LEAST", 1)
+    monkeypatch.setattr("physgan.restore.device.has_bf16", lambda device: True)
+    seen = list[Tensor]()
+    monkeypatch.setattr("physgan.restore.device.bf16_serves", lambda fn, y: seen.append(y))
+    KINDS["rgb.png"](tmp_path / "p.png")
+
+    class Module(Levelled, torch.nn.Module):
+        def __init__(self) -> None:
+            torch.nn.Module.__init__(self)
+            Levelled.__init__(self)
+
+    for limit in (1 << 60, 0):
+        monkeypatch.setattr(file, "STREAMED", limit)
+        fn = Elsewhere(Module(), torch.device("cpu"))
+        restore_file(fn, tmp_path / "p.png", tmp_path / str(limit) / "q.png")
+    assert seen[0].shape[2:] == (24, 24)
+    assert torch.equal(seen[0], seen[1])
 
 
 @settings(max_examples=30, deadline=None)

@@ -49,6 +49,8 @@ class Strips:
         self.height: int = image.height
         self.width: int = image.width
         self._image, self._row = image, 0
+        told = path.stat()
+        self._state = told.st_ino, told.st_size, told.st_mtime_ns
         self._region: Any = None
 
     def read(self, rows: int) -> Page:
@@ -78,12 +80,12 @@ class Strips:
             ImageError: it is no longer what it was.
         """
         strips = open_strips(self.path)
-        if strips is None or (strips.height, strips.width) != (self.height, self.width):
+        if strips is None or strips._state != self._state:
             raise ImageError(
                 f"picture file '{self.path}'",
-                expected=f"the picture of {self.width}×{self.height} px that it was",
-                got="another one",
-                remedy="Do not write to it while it is restored.",
+                expected="the picture that it was when it was opened",
+                got="one that was written since",
+                remedy="Leave it alone while it is restored.",
             )
         return strips
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from physgan.errors import ShapeError
 from physgan.networks.estimation import slopes
 
 WINDOW = 512
@@ -31,11 +32,14 @@ def steepest(y: Tensor, side: int) -> Tensor:
 
     Returns:
         N×C×min(h, side)×min(w, side).
+
+    Raises:
+        ShapeError: `side` is no such multiple.
     """
     height, width = (min(side, length) for length in y.shape[2:])
     if (height, width) == tuple(y.shape[2:]):
         return y
-    block = side // _BLOCKS
+    block = _block(side)
     steep = _over_blocks(_steepness(y), block)
     for dim, length, whole in ((1, height, y.shape[2]), (2, width, y.shape[3])):
         steep = _over_windows(steep, dim, length, whole, block)
@@ -54,13 +58,16 @@ class Search:
         height: of the picture.
         width: of the picture.
         side: see `steepest`.
+
+    Raises:
+        ShapeError: as `steepest`.
     """
 
     def __init__(self, height: int, width: int, side: int) -> None:
         self.height, self.width = height, width
         self._rows: Tensor | None = None
         self._top = self._summed = 0  # of the rows that are held, and of those yet to be summed
-        self._block = side // _BLOCKS
+        self._block = _block(side)
         self._high, self._wide = min(height, side), min(width, side)
         blocks = -(-self._high // self._block)
         self._sums: deque[Tensor] = deque(maxlen=blocks)
@@ -105,6 +112,15 @@ class Search:
             left = self._block * at
             window = held[:, :, rows, left : left + self._wide].clone()
             self._steepest = float(steep[at]), window
+
+
+def _block(side: int) -> int:
+    """Side of the blocks that windows are made of."""
+    if side < _BLOCKS or side % _BLOCKS:
+        raise ShapeError(
+            "side of a window", expected=f"a positive multiple of {_BLOCKS} px", got=str(side)
+        )
+    return side // _BLOCKS
 
 
 def _steepness(y: Tensor) -> Tensor:

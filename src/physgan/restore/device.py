@@ -7,6 +7,7 @@ suffer is not taken on trust: it is measured once, on the first picture that can
 from __future__ import annotations
 
 import copy
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from threading import Lock
 
@@ -17,6 +18,8 @@ from physgan.networks.ways import has_bf16
 from physgan.restore.memory import ran_out
 from physgan.restore.whole import padded, restore_padded
 from physgan.types import Conditional, RestoreFn
+
+_log = logging.getLogger("physgan")
 
 _PIECE, _SMALL_PIECE = 256, 128
 """Pixels to a side of the piece on which precisions are compared: at most, and at least, for of
@@ -77,13 +80,35 @@ class Elsewhere:
         Args:
             y: N×C×h×w, what is to be restored next.
         """
-        if self._bf16 is not None or y.ndim != 4 or y.shape[1] != self.channels:
+        if self._bf16 is None and y.ndim == 4:
+            rows, columns = middle(*y.shape[2:])
+            self.settle_by(y[:1, :, rows, columns])
+
+    def settle_by(self, piece: Tensor) -> None:
+        """As `settle`, where only the `middle` of the picture is at hand, 1×C×h×w."""
+        if self._bf16 is not None or piece.shape[1] != self.channels:
             return
-        if y.dtype == torch.float32 and y.shape[2] * y.shape[3] >= _LEAST:
-            piece = padded(self.fn, _middle(y[:1]).to(self.device))
+        if piece.dtype == torch.float32 and piece.shape[2] * piece.shape[3] >= _LEAST:
+            piece = padded(self.fn, piece.to(self.device))
             with self._settling:
                 if self._bf16 is None:
                     self._bf16 = _serves_as_far_as_memory_goes(self.fn, piece)
+
+    def fall_back(self) -> bool:
+        """Goes on on the CPU, with a warning, where memory of another device has run out."""
+        if self.device.type == "cpu":
+            return False
+        _log.warning("memory of %s ran out; going on on the CPU", self.device)
+        self.move(torch.device("cpu"))
+        return True
+
+    def follow(self, other: Elsewhere) -> None:
+        """Goes where `other` is, which is this one conditioned, and was moved for want of memory.
+
+        What comes next would find no room there either.
+        """
+        if self.device != other.device:
+            self.move(other.device)
 
     def move(self, device: torch.device) -> None:
         """Goes on on another device, with a copy: others may be using the network where it is."""
@@ -93,20 +118,19 @@ class Elsewhere:
         self._bf16 = None if has_bf16(device) else False
 
 
-def _middle(y: Tensor) -> Tensor:
-    """The piece from the middle of a picture that tells whether a precision serves.
+def middle(height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of the piece of a picture that tells whether a precision serves.
 
-    A square of a quarter of the longer side, of 128 to 256 px; where the picture is narrower than
-    that, as long as makes up for it, if the picture is.
+    A square of a quarter of the longer side, of 128 to 256 px, in the middle; where the picture is
+    narrower than that, as long as makes up for it, if the picture is.
     """
-    height, width = y.shape[2:]
     side = min(max(_SMALL_PIECE, max(height, width) // _SHARE), _PIECE)
     rows, columns = (
         min(along, max(side, -(-(_SMALL_PIECE**2) // min(across, side))))
         for along, across in ((height, width), (width, height))
     )
     top, left = (height - rows) // 2, (width - columns) // 2
-    return y[:, :, top : top + rows, left : left + columns]
+    return slice(top, top + rows), slice(left, left + columns)
 
 
 def _serves_as_far_as_memory_goes(fn: RestoreFn, y: Tensor) -> bool | None:

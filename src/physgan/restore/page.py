@@ -169,9 +169,7 @@ def _smaller(fn: RestoreFn, y: Tensor, sides: Sides | None) -> tuple[int, int]:
             smaller[0],
         )
         return smaller
-    if isinstance(fn, Elsewhere) and fn.device.type != "cpu":
-        _log.warning("memory of %s ran out; going on on the CPU", fn.device)
-        fn.move(torch.device("cpu"))
+    if isinstance(fn, Elsewhere) and fn.fall_back():
         return rows, columns
     raise OutOfMemory(
         f"picture of {width}×{height}",

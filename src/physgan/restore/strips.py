@@ -10,11 +10,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from physgan.errors import OutOfMemory, ShapeError
 from physgan.images.picture import Page
 from physgan.images.strips import Strips, writing_strips
+from physgan.images.write import kind_for
 from physgan.networks.window import Search
-from physgan.restore.device import Elsewhere
+from physgan.restore.device import Elsewhere, middle
+from physgan.restore.memory import ran_out
 from physgan.restore.page import chosen_side, restore_page
 from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.tiles import margin_of, on_grid
@@ -35,7 +39,9 @@ def by_window(fn: RestoreFn, channels: int) -> int | None:
     None: it looks at none, or at all of the picture, or, of one channel, at each colour by itself.
     """
     apart = fn.channels == 1 and channels != 1
-    return fn.window if isinstance(fn, Conditional) and not apart else None
+    if apart or not fn.global_statistics or not isinstance(fn, Conditional):
+        return None
+    return fn.window
 
 
 def restore_strips(
@@ -61,11 +67,34 @@ def restore_strips(
         progress: told after each tile what share of the picture is done.
 
     Raises:
-        ImageError: the file is damaged, or the target cannot be written or hold the picture.
+        ImageError: the file is damaged or changes, or the target cannot be written or hold the
+            picture.
+        OutOfMemory: there is none left.
+        ShapeError: `fn` looks at all of the picture.
     """
-    if fn.global_statistics and (side := by_window(fn, strips.form.channels)):
-        fn = _conditioned(fn, strips.again(), side, part_of(progress, 0.0, _LOOKING))
-        progress = part_of(progress, _LOOKING, 1.0)
+    # Before the work, not after it.
+    kind_for(target, strips.form, pages=1, transparent=bool(strips.alphas))
+    if fn.global_statistics:
+        told = part_of(progress, 0.0, _LOOKING)
+        known, progress = _conditioned(fn, strips.again(), told), part_of(progress, _LOOKING, 1.0)
+    else:
+        known = fn
+    try:
+        _restore(known, strips, target, strength, tile, overwrite, progress)
+    finally:
+        if isinstance(fn, Elsewhere) and isinstance(known, Elsewhere) and known is not fn:
+            fn.follow(known)
+
+
+def _restore(
+    fn: RestoreFn,
+    strips: Strips,
+    target: Path,
+    strength: float,
+    tile: int | None,
+    overwrite: bool,
+    progress: Progress,
+) -> None:
     height, scale = strips.height, fn.scale
     side = on_grid(fn, tile if tile is not None else chosen_side(fn))
     margin = max(margin_of(fn), on_grid(fn, _BICUBIC))
@@ -92,22 +121,46 @@ def restore_strips(
             take(_rows(restored, scale * (top - start), scale * (bottom - start)))
 
 
-def _conditioned(fn: RestoreFn, strips: Strips, side: int, progress: Progress) -> RestoreFn:
+def _conditioned(fn: RestoreFn, strips: Strips, progress: Progress) -> RestoreFn:
     """`fn` with what it takes of the whole picture."""
-    assert isinstance(fn, Conditional)
+    side = by_window(fn, strips.form.channels)
+    if side is None or not isinstance(fn, Conditional):
+        raise ShapeError(
+            "restorer of a picture in strips",
+            expected="one that looks at one part of the whole at most",
+            got="one that takes statistics of all of it",
+            remedy="Read the picture whole.",
+        )
     height, width = (padded_side(each, fn.multiple_of) for each in (strips.height, strips.width))
     search, rows, left = Search(height, width, side), on_grid(fn, _ROWS), strips.height
+    across, along = middle(strips.height, strips.width)
+    piece: list[Tensor] = []
     while left:
         # The last rows are enough to be mirrored below themselves, as those of the whole are.
+        top = strips.height - left
         page = strips.read(rows if left >= 2 * rows else left)
         left -= page.colour.shape[1]
-        search.add(padded(fn, page.colour[None].expand(-1, fn.channels, -1, -1)))
+        y = page.colour[None].expand(-1, fn.channels, -1, -1)
+        piece.append(y[:, :, max(0, across.start - top) : max(0, across.stop - top), along].clone())
+        search.add(padded(fn, y))
         progress(1 - left / strips.height)
     window = search.found()
     if isinstance(fn, Elsewhere):
-        fn.settle(window)
-    with torch.inference_mode():
-        return fn.conditioned(window)
+        fn.settle_by(torch.cat(piece, dim=2))
+    while True:
+        try:
+            with torch.inference_mode():
+                return fn.conditioned(window)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            if not (isinstance(fn, Elsewhere) and fn.fall_back()):
+                raise OutOfMemory(
+                    f"picture file '{strips.path}'",
+                    expected="memory to find its kernel",
+                    got="none left",
+                    remedy="Close other programs.",
+                ) from error
 
 
 def _rows(page: Page, start: int, stop: int | None) -> Page:

@@ -54,7 +54,7 @@ def restore_tiled(
     height, width = y.shape[2:]
     whole = padded(fn, y)
     rows, columns = whole.shape[2:]
-    if isinstance(fn, Conditional):
+    if fn.global_statistics and isinstance(fn, Conditional):
         with torch.inference_mode():
             fn = fn.conditioned(whole)
     tiles = cut(fn, rows, columns, tile=tile)

@@ -170,8 +170,8 @@ class OnnxDeconvolution:
         return self._graph.run(y, kernel=kernel.expand(n, -1, -1), noise=noise)[0]
 
     def conditioned(self, y: Tensor) -> RestoreFn:
-        """The restorer of `y` and its parts."""
-        return OnnxDeconvolution(self._graph, self._of(y))
+        """The restorer of `y` and its parts; this one where it knows a blur already."""
+        return self if self._blur else OnnxDeconvolution(self._graph, self._of(y))
 
     def _of(self, y: Tensor) -> tuple[Tensor, Tensor | None]:
         assert self._graph.kernel is not None

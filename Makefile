@@ -5,12 +5,13 @@ PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 
 BIN := .venv/bin
+RUNS := .venv/runs
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := test
 .PHONY: demo docs test test-long check format
 
-demo: $(INSTALLED)
+demo: $(RUNS)
 	$(BIN)/python examples/demo.py
 
 # The site, with its gallery run, then the examples on its pages. Any warning is an error.
@@ -43,7 +44,7 @@ format: $(INSTALLED)
 
 # torch goes first, so that a CPU build, where pip offers one, is there before anything asks for
 # torch.
-$(INSTALLED): pyproject.toml $(CONSTRAINTS)
+$(RUNS): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "physgan needs Python 3.11 or later, $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
 	         "Name another: make PYTHON=python3.12 test" >&2; exit 1; }
@@ -51,5 +52,10 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -m venv .venv || { \
 	    echo "No virtual environment: on Debian, apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) torch
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[all]' scikit-image
+	@touch $@
+
+# What testing and writing take beside that.
+$(INSTALLED): $(RUNS)
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[all,dev,docs]'
 	@touch $@

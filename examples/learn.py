@@ -65,23 +65,26 @@ def main() -> int:
     if folder.exists():
         print(f"'{folder}' is there already: remove it, or run this elsewhere.", file=sys.stderr)
         return 1
-    (folder / "pictures").mkdir(parents=True)
-    for name in TRAINING:
-        shutil.copy(samples / name, folder / "pictures" / name)
-
     recipe = load_recipe(
         "deblur-natural",
         [
             f"--data.train={folder / 'pictures'}",
             "--data.hold_out=0",
             "--data.licence=public domain and CC0",
+            "--data.crop=96",
+            "--physics.stages.blur.sampler.name=defocus_motion",
             "--physics.stages.blur.sampler.arguments={radius: [1, 2], size: [3, 9]}",
             "--physics.sensor=[{name: noise, arguments: {sigma: [0.05, 0.08]}}, clip, round]",
-            "--training.batch=4",
+            "--generator={name: unet, arguments: {}}",
+            "--optimiser.lr=1.5e-3",
+            "--training.batch=8",
             f"--training.schedule={{constant: {STEPS // 2}, decay: {STEPS // 2}}}",
             "--training.ema=0.98",
         ],
     )
+    (folder / "pictures").mkdir(parents=True)
+    for name in TRAINING:
+        shutil.copy(samples / name, folder / "pictures" / name)
     x = read_8bit(samples / UNSEEN)[None]
     x = x[:, :, :256, 96:352]
     batch = synthesise(x, build_degradation(recipe.physics), generator=Generator().manual_seed(1))

@@ -1,8 +1,9 @@
 """Sheets of what a physics does: a picture that is free to use, clear, then from mild to severe.
 
-    python examples/sheets.py [NAME ...]
+    python examples/sheets.py [--docs] [NAME ...]
 
-writes docs/pictures/sheet-NAME.jpg for each name, all of them without one. A new sheet is an entry
+writes sheets/sheet-NAME.jpg for each name, all of them without one; with --docs those of the
+documentation, which the README shows. A new sheet is an entry
 of `SHEETS`: a picture that comes with scikit-image, a part of it, and degradations in their order.
 """
 
@@ -33,7 +34,7 @@ from physgan.physics.sensor import Clip, Noise, Round, SensorChain
 from physgan.physics.shake import ShakeKernels
 from physgan.types import Sensor
 
-FOLDER = Path(__file__).parent.parent / "docs" / "pictures"
+DOCS = Path(__file__).parent.parent / "docs" / "pictures"
 SIDE = 300
 ACROSS = 3
 GAP = 6
@@ -199,15 +200,17 @@ def packed(image: pyvips.Image) -> bytes:
     return file
 
 
-def main(names: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
+    names = [each for each in arguments if each != "--docs"]
+    folder = DOCS if "--docs" in arguments else Path("sheets")
     if unknown := sorted(set(names) - SHEETS.keys()):
         print(f"No sheet {', '.join(unknown)}; there are {', '.join(SHEETS)}.", file=sys.stderr)
         return 2
-    FOLDER.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     for name in names or SHEETS:
         sheet = drawn(panels(SHEETS[name]))
         pixels = sheet.mul(255).round().to(torch.uint8).permute(1, 2, 0).contiguous()
-        path = FOLDER / f"sheet-{name}.jpg"
+        path = folder / f"sheet-{name}.jpg"
         path.write_bytes(packed(pyvips.Image.new_from_array(pixels.numpy())))
         print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
     return 0

@@ -54,9 +54,10 @@ def test_pixels_of_a_smaller_result_are_shown_as_squares() -> None:
 def test_the_sheet_in_the_docs_is_what_the_script_draws(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sheets, "FOLDER", tmp_path)
+    monkeypatch.chdir(tmp_path)
     assert sheets.main([name]) == 0
-    drawn, kept = (read_8bit(f / f"sheet-{name}.jpg").float() for f in (tmp_path, PICTURES))
+    folders = tmp_path / "sheets", PICTURES
+    drawn, kept = (read_8bit(f / f"sheet-{name}.jpg").float() for f in folders)
     # Other processors and versions of libraries may round otherwise.
     assert drawn.shape == kept.shape
     assert float((drawn - kept).abs().mean()) < 1

@@ -140,7 +140,9 @@ def test_the_command_tells_how_consistent_results_are(
     ground: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate(ground, "--physics", str(ground / "tiny.yaml")) == 0
-    assert "χ²/N" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "χ²/N" in told
+    assert "its median" in told
     summary = json.loads((ground / "e" / "summary.json").read_text(encoding="utf-8"))
     assert summary["clean_chi2"] == pytest.approx(1, abs=0.05)
     assert summary["chi2"] > 1.5

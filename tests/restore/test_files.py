@@ -65,6 +65,15 @@ def test_clashes_and_things_that_are_not_there_are_faults(ground: Path) -> None:
     assert any("nothing there" in text for text in texts)
 
 
+def test_a_picture_that_is_named_twice_is_restored_once(ground: Path) -> None:
+    one = ground / "in" / "a.png"
+    again = ground / "in" / ".." / "in" / "a.png"
+    jobs, faults, *_ = plan([one, again, ground / "in"], ground / "out")
+    assert [job.source for job in jobs].count(one) == 1
+    assert [job.target.name for job in jobs].count("a.png") == 1
+    assert not faults
+
+
 def test_a_folder_without_pictures_is_a_fault(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -16,12 +16,16 @@ from physgan.restore.plan import Job
 from physgan.restore.sheet import PER_PAGE, Sheet, pages_of
 from tests.training.tiny import write_picture
 
-# Of a cell: 192 px before, 4 between, 192 after; 4 down to the name, 21 px of it; 16 around.
-# Above them headings of 21 px and 4 below.
+# Of a cell: 192 px before, 4 between, 192 after; 4 down to the name, 21 px of it; 16 around. A row
+# is as high as the highest of its pictures. Above them headings of 21 px and 4 below.
 LEFT, HEADING = 16, 25
 TOP = 16 + HEADING
-AFTER, NAME = 196, 196
-ACROSS, DOWN = 388 + 16, 217 + 16
+AFTER, ACROSS = 196, 388 + 16
+
+
+def down(tall: int) -> int:
+    """From one row to the next."""
+    return tall + 25 + 16
 
 
 def jobs(folder: Path, count: int) -> list[Job]:
@@ -51,7 +55,7 @@ def test_before_after_and_name(tmp_path: Path) -> None:
     assert sheet.end() == (tmp_path / "sheets" / "s.png", 6, 0)
     assert sheet.end() is None
     page = seen(tmp_path / "sheets" / "s.png")
-    assert page.shape == (HEADING + 2 * DOWN + 16, 4 * ACROSS + 16, 3)
+    assert page.shape == (HEADING + 2 * down(30) + 16, 4 * ACROSS + 16, 3)
     for column in range(4):
         for place, heading in ((0, "before"), (AFTER, "after")):
             line = np.asarray(line_of_text(heading))
@@ -59,13 +63,30 @@ def test_before_after_and_name(tmp_path: Path) -> None:
             assert (page[16 : 16 + 21, left : left + line.shape[1]] == line).all()
     for number in range(6):
         row, column = divmod(number, 4)
-        cell = page[TOP + row * DOWN :, LEFT + column * ACROSS :]
-        # Pictures stand upon their names.
-        assert (cell[162:192, :40] == (255, 0, 0)).all()
-        assert (cell[162:192, AFTER : AFTER + 40] == (0, 0, 255)).all()
-        assert (cell[:162, :388] == 255).all()
-        assert (cell[NAME : NAME + 21, :60] < 100).any()
-    assert (page[TOP + DOWN :, LEFT + 2 * ACROSS :] == 255).all()
+        cell = page[TOP + row * down(30) :, LEFT + column * ACROSS :]
+        assert (cell[:30, :40] == (255, 0, 0)).all()
+        assert (cell[:30, AFTER : AFTER + 40] == (0, 0, 255)).all()
+        assert (cell[34 : 34 + 21, :60] < 100).any()
+    assert (page[TOP + down(30) :, LEFT + 2 * ACROSS :] == 255).all()
+
+
+def test_a_row_is_as_high_as_its_highest_picture(tmp_path: Path) -> None:
+    todo = jobs(tmp_path, 6)
+    sheet = Sheet(tmp_path / "s.png", todo)
+    for number, job in enumerate(todo):
+        painted(job.source, *RED, height=100 if number == 1 else 20)
+        painted(job.target, *BLUE, height=60 if number == 4 else 20)
+        sheet.add(f"{number}.png", job.source, job.target)
+    sheet.end()
+    page = seen(tmp_path / "s.png")
+    assert page.shape[0] == HEADING + down(100) + down(60) + 16
+    assert (page[TOP : TOP + 100, LEFT + ACROSS : LEFT + ACROSS + 40] == (255, 0, 0)).all()
+    first = page[TOP:, LEFT:]
+    assert (first[80:100, :40] == (255, 0, 0)).all()  # pictures stand upon their names
+    assert (first[:80, :388] == 255).all()
+    below = page[TOP + down(100) :, LEFT:]
+    assert (below[:60, AFTER : AFTER + 40] == (0, 0, 255)).all()
+    assert (below[40:60, :40] == (255, 0, 0)).all()
 
 
 def test_large_pictures_are_made_small_and_small_ones_stay(tmp_path: Path) -> None:
@@ -76,9 +97,9 @@ def test_large_pictures_are_made_small_and_small_ones_stay(tmp_path: Path) -> No
     sheet.add("0.png", job.source, job.target)
     sheet.end()
     cell = seen(tmp_path / "s.png")[TOP:, LEFT:]
-    assert (cell[144:192, :192] == (255, 0, 0)).all()
-    assert (cell[144:192, AFTER : AFTER + 192] == (0, 0, 255)).all()
-    assert (cell[:144, :388] == 255).all()
+    assert (cell[:48, :192] == (255, 0, 0)).all()
+    assert (cell[:48, AFTER : AFTER + 192] == (0, 0, 255)).all()
+    assert (cell[48:52, :388] == 255).all()
 
 
 def test_what_was_enlarged_is_as_large_before(tmp_path: Path) -> None:
@@ -89,7 +110,7 @@ def test_what_was_enlarged_is_as_large_before(tmp_path: Path) -> None:
     sheet.add("0.png", job.source, job.target)
     sheet.end()
     cell = seen(tmp_path / "s.png")[TOP:, LEFT:]
-    assert (cell[152:192, :80] == (255, 0, 0)).all()
+    assert (cell[:40, :80] == (255, 0, 0)).all()
 
 
 def test_what_failed_is_there_by_its_name(tmp_path: Path) -> None:
@@ -104,9 +125,9 @@ def test_what_failed_is_there_by_its_name(tmp_path: Path) -> None:
     page = seen(tmp_path / "s.jpg")
     for column, before in ((0, True), (1, False), (2, False)):
         cell = page[TOP:, LEFT + column * ACROSS :]
-        assert (cell[:192, :192] < 100).any() == before
-        assert (cell[150:192, AFTER:388] < 100).any()  # "failed"
-        assert (cell[NAME : NAME + 21, :100] < 100).any()
+        assert (cell[:30, :192] < 100).any() == before
+        assert (cell[:30, AFTER:388] < 100).any()  # "failed"
+        assert (cell[34 : 34 + 21, :100] < 100).any()
 
 
 @pytest.mark.parametrize("kind", ["grey", "alpha", "cmyk", "16"])
@@ -120,7 +141,7 @@ def test_kinds_of_pictures(tmp_path: Path, kind: str) -> None:
     sheet.end()
     cell = seen(tmp_path / "s.png")[TOP:, LEFT:]
     # Black; clear, which lies on white; no ink.
-    assert (cell[162:192, :30].mean() > 200) == (kind in ("alpha", "cmyk"))
+    assert (cell[:30, :30].mean() > 200) == (kind in ("alpha", "cmyk"))
 
 
 def test_pages(tmp_path: Path) -> None:
@@ -132,8 +153,8 @@ def test_pages(tmp_path: Path) -> None:
     told = [sheet.add(str(n), picture, picture) for n in range(len(todo))]
     assert [t for t in told if t] == [(first, PER_PAGE, 0)]
     assert sheet.end() == (second, 1, 0)
-    assert seen(first).shape[0] == HEADING + 10 * DOWN + 16
-    assert seen(second).shape[0] == HEADING + DOWN + 16
+    assert seen(first).shape[0] == HEADING + 10 * down(4) + 16
+    assert seen(second).shape[0] == HEADING + down(4) + 16
     # Any of them that is there is in the way, before anything is restored.
     first.unlink()
     with pytest.raises(UsageError, match=r"s-2\.png.*--overwrite"):

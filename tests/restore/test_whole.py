@@ -101,7 +101,8 @@ def test_result_is_an_ordinary_tensor_without_gradient() -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [(3, 16, 16), (1, 1, 16, 16), (1, 3, 0, 16), (1, 3, 16, 0), (1, 3, 1, 16, 16)]
+    "shape",
+    [(3, 16, 16), (1, 1, 16, 16), (0, 3, 16, 16), (1, 3, 0, 16), (1, 3, 16, 0), (1, 3, 1, 16, 16)],
 )
 def test_wrong_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match="images to restore"):

@@ -144,6 +144,10 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             f"{summary['clean_chi2']:.3f}; 1 is as far off as noise is)"
         )
         print(
+            f"{'its median':10} {summary['median_chi2']:>21.3f}   (the clear pictures: "
+            f"{summary['clean_median_chi2']:.3f})"
+        )
+        print(
             f"{'residual':10} {summary['residual']:>21.5f}   (the clear pictures: "
             f"{summary['clean_residual']:.5f})"
         )

@@ -117,6 +117,9 @@ def score_pair(
 def summarise(records: Sequence[Mapping[str, Any]], how: Protocol) -> dict[str, Any]:
     """Means over all images, with their number and protocol, and the least and the median gain.
 
+    Of χ²/N there is the median too: of an image without noise it may be a hundred, see
+    `consistency`, and one such image among many decides the mean.
+
     Raises:
         ImageError: there are no records.
     """
@@ -127,6 +130,9 @@ def summarise(records: Sequence[Mapping[str, Any]], how: Protocol) -> dict[str, 
     for name in [prefix + name for name in wanted for prefix in ("", "input_", "clean_")]:
         if name in records[0]:
             summary[name] = sum(record[name] for record in records) / len(records)
+    for prefix in ("", "clean_"):
+        if prefix + "chi2" in records[0]:
+            summary[f"{prefix}median_chi2"] = median(record[f"{prefix}chi2"] for record in records)
     gains = [record["psnr"] - record["input_psnr"] for record in records]
     summary["worst_gain"], summary["median_gain"] = min(gains), median(gains)
     if "seconds" in records[0]:

@@ -138,10 +138,12 @@ def _unreachable(path: Path, error: OSError | ValueError) -> ImageError:
 
 
 def _without_clashes(jobs: Sequence[Job], faults: list[Fault]) -> list[Job]:
-    """The first job of each target; `faults` is given one for each other."""
+    """The first job of each target; `faults` is given one for each other picture."""
     first: dict[Path, Job] = {}
     for job in jobs:
         if job.target in first:
+            if job.source.resolve() == first[job.target].source.resolve():
+                continue  # named twice
             error = ImageError(
                 f"pictures '{first[job.target].source}' and '{job.source}'",
                 expected="results of different names",

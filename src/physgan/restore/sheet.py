@@ -27,7 +27,6 @@ _SIDE = 192
 _TEXT = 14
 _LINE = _TEXT * 3 // 2
 _WIDTH = 2 * _SIDE + GAP // 2
-_HEIGHT = _SIDE + GAP // 2 + _LINE
 _HEADING = _LINE + GAP // 2
 
 _KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -139,16 +138,18 @@ def _whole(path: Path) -> Path:
 
 
 def _cell(name: str, before: Path, after: Path | None) -> Image.Image:
-    cell = Image.new("RGB", (_WIDTH, _HEIGHT), WHITE)
+    """Both pictures, and the name below; as high as that takes."""
     left, right = _small(before), None if after is None else _small(after)
     if left is not None and right is not None and max(left.size) < max(right.size):
         left = left.resize(right.size, Image.Resampling.NEAREST)  # what was enlarged
     if right is None:
         right = line_of_text("failed" if after is None else "not shown", size=_TEXT)
+    tall = max(right.height, left.height if left is not None else 0)
+    cell = Image.new("RGB", (_WIDTH, tall + GAP // 2 + _LINE), WHITE)
     for place, image in ((0, left), (_WIDTH - _SIDE, right)):
         if image is not None:
-            cell.paste(image, (place, _SIDE - image.height))
-    cell.paste(line_of_text(name, size=_TEXT, width=_WIDTH), (0, _SIDE + GAP // 2))
+            cell.paste(image, (place, tall - image.height))
+    cell.paste(line_of_text(name, size=_TEXT, width=_WIDTH), (0, tall + GAP // 2))
     return cell
 
 
@@ -162,16 +163,19 @@ def _small(path: Path) -> Image.Image | None:
 def _drawn(cells: Sequence[Image.Image]) -> Image.Image:
     """A page: cells in rows, white around them, and headings above."""
     across = min(_ACROSS, len(cells))
-    down = -(-len(cells) // _ACROSS)
+    rows = [cells[start : start + _ACROSS] for start in range(0, len(cells), _ACROSS)]
+    heights = [max(cell.height for cell in row) for row in rows]
     gap = 2 * GAP
-    size = across * (_WIDTH + gap) + gap, _HEADING + down * (_HEIGHT + gap) + gap
+    size = across * (_WIDTH + gap) + gap, _HEADING + sum(heights) + gap * (len(rows) + 1)
     page = Image.new("RGB", size, WHITE)
-    for column in range(across):
-        left = gap + column * (_WIDTH + gap)
+    lefts = [gap + column * (_WIDTH + gap) for column in range(across)]
+    for left in lefts:
         for place, heading in ((left, "before"), (left + _WIDTH - _SIDE, "after")):
             page.paste(line_of_text(heading, size=_TEXT), (place, gap))
-    for number, cell in enumerate(cells):
-        row, column = divmod(number, _ACROSS)
-        top = gap + _HEADING + row * (_HEIGHT + gap)
-        page.paste(cell, (gap + column * (_WIDTH + gap), top))
+    bottom = gap + _HEADING
+    for row, height in zip(rows, heights, strict=True):
+        bottom += height
+        for cell, left in zip(row, lefts, strict=False):
+            page.paste(cell, (left, bottom - cell.height))  # names in a line
+        bottom += gap
     return page

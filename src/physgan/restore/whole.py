@@ -25,7 +25,7 @@ def restore_whole(fn: RestoreFn, y: Tensor) -> Tensor:
 
     Args:
         fn: the restorer, on the device of `y`.
-        y: N×C×h×w in [0, 1], floating, h and w of at least 1.
+        y: N×C×h×w in [0, 1], floating, N, h and w of at least 1.
 
     Returns:
         N×C×(scale·h)×(scale·w), clamped to [0, 1].
@@ -43,10 +43,10 @@ def restore_whole(fn: RestoreFn, y: Tensor) -> Tensor:
 
 def check_images(fn: RestoreFn, y: Tensor) -> None:
     """Raises ShapeError unless `y` is N×C×h×w, floating, of the restorer's channels, not empty."""
-    if y.ndim != 4 or y.shape[1] != fn.channels or 0 in y.shape[2:]:
+    if y.ndim != 4 or y.shape[1] != fn.channels or 0 in y.shape:
         raise ShapeError(
             "the images to restore",
-            expected=f"N×{fn.channels}×h×w, h and w of at least 1",
+            expected=f"N×{fn.channels}×h×w, N, h and w of at least 1",
             got=str(tuple(y.shape)),
             remedy="Add a batch dimension to a single image: y[None]." if y.ndim == 3 else "",
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import pyvips
 
-from tests.restore.small import small_weights
+from tests.restore.small import small_weights, small_weights_that_deblur
 
 MEASURE = """
 import resource, subprocess, sys
@@ -39,10 +40,15 @@ def test_twelve_megapixels_stay_under_two_gigabytes(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_memory_does_not_grow_with_the_picture(suffix: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "made"),
+    [(".png", small_weights), (".tif", small_weights), (".tif", small_weights_that_deblur)],
+)
+def test_memory_does_not_grow_with_the_picture(
+    suffix: str, made: Callable[[Path], Path], tmp_path: Path
+) -> None:
     """8 and 48 megapixels of 16 bits with transparency, a small network."""
-    weights = small_weights(tmp_path / "small.safetensors")
+    weights = made(tmp_path / "small.safetensors")
     peaks = []
     for width, height in ((4000, 2000), (6000, 8000)):
         bands = [pyvips.Image.gaussnoise(width, height, mean=30000, sigma=9000) for _ in range(4)]
@@ -59,6 +65,7 @@ def test_memory_does_not_grow_with_the_picture(suffix: str, tmp_path: Path) -> N
         peaks.append(peak)
         back = pyvips.Image.new_from_file(str(tmp_path / "out" / path.name))
         assert (back.width, back.height, back.bands, back.format) == (width, height, 4, "ushort")
-    # As tensors the pictures differ by 640 MB, and so do their results. What may grow: a strip,
-    # half as wide again, and the numbers of the result that libvips maps from the disk, 320 MB.
-    assert peaks[1] - peaks[0] < 320e6 + 150e6
+    # As tensors the pictures differ by 640 MB, and so do their results. What may grow: what a strip
+    # takes, half as wide again (some copies of 56 MB), and the numbers of the result that libvips
+    # maps from the disk, 320 MB.
+    assert peaks[1] - peaks[0] < 320e6 + 420e6, peaks

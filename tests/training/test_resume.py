@@ -81,9 +81,11 @@ def stopped_after(
     return finish(process)
 
 
-def resumed(ground: Path, run: Path, *more: str) -> None:
+def resumed(ground: Path, run: Path, *more: str) -> str:
+    """What it says while it goes on to the end."""
     status, _, err = finish(start(*command(ground, run, "--resume", *more)))
     assert status == 0, err
+    return err
 
 
 def assert_equal_runs(run: Path, unbroken: Path) -> None:
@@ -116,7 +118,8 @@ def test_killed_while_writing_small_parts(ground: Path, unbroken: Path) -> None:
     assert (status, out) == (-signal.SIGKILL, "")
     assert 15 <= step_of(run) < STEPS
     assert len(parts_of(run)) > 3
-    resumed(ground, run, *parts)
+    after = f"going on after step {step_of(run)} of {STEPS}"
+    assert after in resumed(ground, run, *parts)
     assert len(parts_of(run)) > 3
     assert max(path.stat().st_size for path in parts_of(run)) == 10**6
     assert len(parts_of(unbroken)) == 1

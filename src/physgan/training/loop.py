@@ -166,6 +166,8 @@ def fit(
     state.data = data or {}
     if resume:
         load_checkpoint(folder, state, device=fabric.device)
+        if state.step:
+            _log.info("going on after step %d of %d", state.step, plan.steps)
 
     with (
         _interrupted() as interrupted,

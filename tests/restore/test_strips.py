@@ -287,6 +287,15 @@ def test_what_finds_no_memory_for_a_kernel_goes_on_on_the_cpu(
     assert (tmp_path / "q.png").read_bytes() == (tmp_path / "r.png").read_bytes()
 
 
+def test_what_is_moved_with_its_kernel_takes_along_what_finds_kernels() -> None:
+    fn = Elsewhere(Levelled(), torch.device("cpu"))
+    known = fn.conditioned(torch.rand(1, 3, 32, 32))
+    assert isinstance(known, Elsewhere)
+    assert known is not fn
+    known.move(torch.device("meta"))
+    assert fn.device.type == "meta"
+
+
 def test_no_memory_for_a_kernel_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file, "STREAMED", 0)
     KINDS["rgb.png"](tmp_path / "p.png")

@@ -52,6 +52,7 @@ class Elsewhere:
         may = isinstance(fn, nn.Module) and has_bf16(device)
         self._bf16: bool | None = None if may else False
         self._settling = Lock()
+        self._origin: Elsewhere | None = None
 
     @property
     def precision(self) -> str:
@@ -71,7 +72,7 @@ class Elsewhere:
             return self
         with _precision(self.device, bf16=bool(self._bf16)):
             local = Elsewhere(self.fn.conditioned(y.to(self.device)), self.device)
-        local._bf16 = bool(self._bf16)
+        local._bf16, local._origin = bool(self._bf16), self
         return local
 
     def settle(self, y: Tensor) -> None:
@@ -102,20 +103,14 @@ class Elsewhere:
         self.move(torch.device("cpu"))
         return True
 
-    def follow(self, other: Elsewhere) -> None:
-        """Goes where `other` is, which is this one conditioned, and was moved for want of memory.
-
-        What comes next would find no room there either.
-        """
-        if self.device != other.device:
-            self.move(other.device)
-
     def move(self, device: torch.device) -> None:
         """Goes on on another device, with a copy: others may be using the network where it is."""
         if isinstance(self.fn, nn.Module):
             self.fn = copy.deepcopy(self.fn).to(device)
         self.device = device
         self._bf16 = None if has_bf16(device) else False
+        if self._origin is not None:  # what it restores next would find no room there either
+            self._origin.move(device)
 
 
 def middle(height: int, width: int) -> tuple[slice, slice]:

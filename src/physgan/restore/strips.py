@@ -15,7 +15,6 @@ from torch import Tensor
 from physgan.errors import OutOfMemory, ShapeError
 from physgan.images.picture import Page
 from physgan.images.strips import Strips, writing_strips
-from physgan.images.write import kind_for
 from physgan.networks.window import Search
 from physgan.restore.device import Elsewhere, middle
 from physgan.restore.memory import ran_out
@@ -72,32 +71,7 @@ def restore_strips(
         OutOfMemory: there is none left.
         ShapeError: `fn` looks at all of the picture.
     """
-    # Before the work, not after it.
-    kind_for(target, strips.form, pages=1, transparent=bool(strips.alphas))
-    if fn.global_statistics:
-        told = part_of(progress, 0.0, _LOOKING)
-        known, progress = _conditioned(fn, strips.again(), told), part_of(progress, _LOOKING, 1.0)
-    else:
-        known = fn
-    try:
-        _restore(known, strips, target, strength, tile, overwrite, progress)
-    finally:
-        if isinstance(fn, Elsewhere) and isinstance(known, Elsewhere) and known is not fn:
-            fn.follow(known)
-
-
-def _restore(
-    fn: RestoreFn,
-    strips: Strips,
-    target: Path,
-    strength: float,
-    tile: int | None,
-    overwrite: bool,
-    progress: Progress,
-) -> None:
     height, scale = strips.height, fn.scale
-    side = on_grid(fn, tile if tile is not None else chosen_side(fn))
-    margin = max(margin_of(fn), on_grid(fn, _BICUBIC))
     with writing_strips(
         target,
         strips.form,
@@ -105,7 +79,12 @@ def _restore(
         width=scale * strips.width,
         transparent=bool(strips.alphas),
         overwrite=overwrite,
-    ) as take:
+    ) as take:  # which refuses what cannot be written, before the work
+        if fn.global_statistics:
+            fn = _conditioned(fn, strips.again(), part_of(progress, 0.0, _LOOKING))
+            progress = part_of(progress, _LOOKING, 1.0)
+        side = on_grid(fn, tile if tile is not None else chosen_side(fn))
+        margin = max(margin_of(fn), on_grid(fn, _BICUBIC))
         window, start = strips.read(side + margin), 0
         for top in range(0, height, side):
             bottom = min(top + side, height)

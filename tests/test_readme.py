@@ -1,4 +1,4 @@
-"""What README shows works: its physics trains as it stands there."""
+"""What README and docs/data.md show works: the physics trains as it stands there."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from physgan.weights.catalogue import SHIPPED, shipped_file
 from physgan.weights.file import read_info
 from tests.training.tiny import draw_pictures, write_picture
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 
 
-def block(language: str, holding: str) -> str:
+def block(language: str, holding: str, page: str = README) -> str:
     """The block of code of a language that holds a text."""
-    found = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    found = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
     (text,) = [block for block in found if holding in block]
     return str(text)
 
@@ -71,8 +73,8 @@ def test_kernels_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "KERNELS" / "further").mkdir(parents=True)
     np.save("KERNELS/several.npy", kernels)
     write_picture(Path("KERNELS/further/one.png"), torch.ones(1, 3, 3))
-    fields = yaml.safe_load(block("yaml", "name: measured"))["physics"]["stages"]["blur"]
-    (override,) = re.findall(r"(--physics\.stages\.blur\.sampler) '(\{name: measured.*\})'", README)
+    fields = yaml.safe_load(block("yaml", "name: measured", DATA))["physics"]["stages"]["blur"]
+    (override,) = re.findall(r"(--physics\.stages\.blur\.sampler) '(\{name: measured.*\})'", DATA)
     assert yaml.safe_load(override[1]) == fields["sampler"]
     recipe = load_recipe("deblur-natural", override)
     assert recipe.physics.stages["blur"].operator.name == fields["operator"]
@@ -91,12 +93,12 @@ def test_depth_from_files(ground: Path, capsys: pytest.CaptureFixture[str]) -> N
         (ground / folder).mkdir()
         for i in range(count):
             write_picture(ground / folder / f"{i:03d}.png", near_below)
-    fields = yaml.safe_load(block("yaml", "depth_files"))["data"]["pictures"]
+    fields = yaml.safe_load(block("yaml", "depth_files", DATA))["data"]["pictures"]
     pictures = build_pictures(Component(**fields), channels=3)
     assert isinstance(pictures, Scenes)
     assert len(pictures) == 2
     depths = [pictures.depth(0, (64, 64))]
-    (command,) = re.findall(r"^physgan (degrade .* --depth-kind .*)$", README, re.MULTILINE)
+    (command,) = re.findall(r"^physgan (degrade .* --depth-kind .*)$", DATA, re.MULTILINE)
     assert main(command.split()) == 0, capsys.readouterr().err
     theta = load_theta(ground / "pairs" / "theta" / "000.safetensors")
     depths.append(theta["haze"]["depth"][0])

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tyro
 
@@ -33,7 +34,7 @@ def blocks(page: Path, language: str = "") -> list[str]:
 
 
 def commands() -> Iterator[tuple[str, str]]:
-    for page in PAGES:
+    for page in (ROOT / "README.md", *PAGES):
         for block in blocks(page):
             for line in block.replace("\\\n", " ").splitlines():
                 if line.startswith("physgan ") and not line.startswith("physgan --"):
@@ -41,7 +42,12 @@ def commands() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("page", "line"), list(commands()))
-def test_a_command_is_one_that_exists(page: str, line: str) -> None:
+def test_a_command_is_one_that_exists(
+    page: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("KERNELS").mkdir()
+    np.save("KERNELS/square.npy", np.ones((3, 3)))
     _, name, *argv = shlex.split(line)
     module = import_module(COMMANDS[name][0])
     arguments, overrides = tyro.cli(module.Arguments, args=argv, return_unknown_args=True)

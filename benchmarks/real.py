@@ -63,7 +63,7 @@ class Seen(NamedTuple):
 SEEN = {
     "deblur-face": Seen(
         "b1f575dd78b2",
-        "Blurred photographs of faces that nobody degraded were not to be had: none was looked at.",
+        "Blurred photographs of faces that nobody degraded were not available: none was looked at.",
     ),
     "deblur-natural": Seen(
         "5f7cd78a2f20",

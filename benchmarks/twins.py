@@ -3,7 +3,7 @@
     python -m benchmarks.twins TWIN --task TASK --data DATA
 
 TWIN is the task's training over again, with `--objective.gamma 0` and else the same: seeds, steps,
-pictures. Where a training took several runs, all of them may be had over again, or the last ones
+pictures. Where a training took several runs, all of them may be run over again, or the last ones
 from what these began from. Both are measured on the check sets (checks.py), picture by picture;
 the rows go to benchmarks/results, where cards.py finds them.
 """

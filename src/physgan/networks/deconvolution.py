@@ -1,10 +1,10 @@
 """Blind deconvolution: a network that looks twice, with the physics of a blur in between.
 
 The first look gives what is legible of the clear picture. One kernel explains all of what was
-observed, so that it can be had from there in closed form, by least squares over all pixels, as in
-Cho and Lee, "Fast Motion Deblurring" (2009). It is inverted as far as noise allows, and the second
-look sees what came of that; from what it makes of it the kernel is had anew, and better. No kernel
-need be known to restore.
+observed, so that it follows from there in closed form, by least squares over all pixels, as in Cho
+and Lee, "Fast Motion Deblurring" (2009). It is inverted as far as noise allows, and the second look
+sees what came of that; from what it makes of it the kernel is estimated again, and better. No
+kernel need be known to restore.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class BlindDeconvolution(RestorationNetwork):
 
         Args:
             y: what was observed.
-            clear: in training, the clear pictures, of which kernels of every quality are had.
+            clear: in training, the clear pictures, from which kernels of every quality are made.
 
         Raises:
             ShapeError: wrong rank, channels or sides.

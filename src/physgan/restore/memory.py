@@ -83,7 +83,7 @@ def _bytes_for_a_pixel(network: nn.Module) -> float:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that can be had on a device without taking it from anybody."""
+    """Memory that is free on a device, taken from nobody."""
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept

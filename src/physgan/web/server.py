@@ -123,7 +123,7 @@ def serve(
         left: told how many pictures were left unrestored at the end, if any were.
 
     Raises:
-        UsageError: the address cannot be had.
+        UsageError: the address is taken, or not ours.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family)

@@ -3,7 +3,7 @@
 The graph takes `y`, N×C×h×w in [0, 1] and float32, h and w multiples of `multiple_of`, and gives
 `x_hat`, N×C×(scale·h)×(scale·w). Of a `blind_deconvolution` it holds what is learnt: beside `y` it
 takes `kernel`, N×side×side, each summing to one, and where kernels are those of edges `noise`, N,
-its standard deviation in grey; beside `x_hat` it gives `look`, from which the kernel is estimated. Its
+its standard deviation in grey; beside `x_hat` it gives `look`, from which that is estimated. Its
 metadata hold the header of the weights and what `RestoreFn` asks for, so that `physgan restore
 --weights FILE.onnx` needs nothing else.
 """

@@ -19,7 +19,7 @@ from physgan.weights.file import WeightsInfo, info_of
 RESTORER = "restorer"
 """name of what `describe` tells, in the metadata of a graph"""
 KERNEL = "kernel"
-"""name, beside that, of the side of the kernels that a graph is given, and how they are estimated"""
+"""name, beside that, of the side of the kernels that a graph is given, and of their estimation"""
 _TOLD: Mapping[str, tuple[type, ...]] = {
     "channels": (int,),
     "scale": (int,),

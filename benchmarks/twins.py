@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cards import twin_file
+from benchmarks.cards import RESULTS, twin_file
 from benchmarks.checks import FLOORS, measure
 from physgan.errors import UsageError
 from physgan.files import write_text
@@ -93,6 +93,23 @@ def _alike(run: Mapping[str, Any]) -> dict[str, Any]:
     told = ("batch", "schedule", "ema", "precision")
     alike["training"] = {k: recipe["training"][k] for k in told}
     return alike | {name: run.get(name) for name in ("steps", "seed", "arithmetic")}
+
+
+def table() -> str:
+    """All that twins were measured at, as docs/weights.md has it."""
+    lines = ["| weights | trained without physics | set | with | without | difference |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for path in sorted(RESULTS.glob("twin-*.json")):
+        twin = json.loads(path.read_text(encoding="utf-8"))
+        earlier = path.stem.removeprefix(f"twin-{twin['task']}").replace("-", " ").strip()
+        weights = f"`{twin['task']}`" + (f", {earlier}" if earlier else "")
+        for row in twin["rows"]:
+            words = [weights, f"{twin['scope']}, {twin['steps']:,} steps"]
+            words += [f"{row['set']}, {row['protocol']}, n = {row['n']}"]
+            words += [f"{row[name]:.2f} dB" for name in ("psnr", "psnr_without_physics")]
+            words += [f"{row['physics_gain']:+.3f} ± {row['interval']:.3f} dB"]
+            lines.append("| " + " | ".join(words) + " |")
+    return "\n".join(lines)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 import tyro
 
+from benchmarks import jpeg, twins
+from benchmarks.cards import RESULTS
 from physgan.cli import COMMANDS
 from physgan.recipes.build import build_degradation
 from physgan.recipes.load import load_recipe, physics_from, shipped_recipes
@@ -85,6 +88,14 @@ def test_every_task_has_its_page() -> None:
         assert f"howto/{task}.md" in start
         page = (DOCS / "howto" / f"{task}.md").read_text(encoding="utf-8")
         assert f"```{{physgan-measured}} {task}\n" in page
+
+
+def test_the_tables_of_weights_are_those_of_the_results() -> None:
+    page = (DOCS / "weights.md").read_text(encoding="utf-8")
+    assert twins.table() in page, 'python -c "from benchmarks.twins import table; print(table())"'
+    rows = json.loads((RESULTS / "jpeg.json").read_text(encoding="utf-8"))
+    assert {row["task"]: row["sha256"] for row in rows} == SHIPPED, "python -m benchmarks.jpeg"
+    assert jpeg.table(rows) in page
 
 
 @pytest.fixture(scope="module")

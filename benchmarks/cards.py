@@ -39,9 +39,9 @@ def twin_of(task: str) -> dict[str, Any] | None:
 def twin_section(twin: Mapping[str, Any]) -> str:
     """What the physics is worth, as a section of a card."""
     told = (
-        "The same recipe without the physics (γ = 0) took as many steps from the same start, "
-        f"{twin['steps']:,} of seed {twin['seed']}: {twin['scope']}. The interval is of the mean "
-        "over the pictures, 95 % by Student's t; one seed each, so another seed may say otherwise."
+        "The same recipe without the physics (γ = 0), from the same start and by the same seeds "
+        f"({twin['seed']}), for {twin['scope']}: {twin['steps']:,} steps. The interval is of the "
+        "mean over the pictures, 95 % by Student's t; another seed may say otherwise."
     )
     lines = ["## What the physics is worth", "", told, ""]
     lines += ["| set | protocol | n | with | without | difference |"]

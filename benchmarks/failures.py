@@ -128,10 +128,11 @@ def describe(task: str, *, number: int) -> str:
         sheet(of_each(found)[:SHOWN]).save(unnamed, "JPEG", quality=85)
     gains = [case.gain for case in found]
     pictures = len({case.picture for case in found})
+    lost = sum(gain < 0 for gain in gains)
     told = (
         f"Of {len(gains)} cases that its physics draws over {pictures} free "
         f"{'pictures' if pictures > 1 else 'picture'}, the median gains "
-        f"{statistics.median(gains):+.1f} dB, {sum(gain < 0 for gain in gains)} lose. The worst of "
-        f"each, up to {SHOWN} (`python -m benchmarks.cards --task {task}`):"
+        f"{statistics.median(gains):+.1f} dB, {lost} {'loses' if lost == 1 else 'lose'}. The worst "
+        f"of each, up to {SHOWN} (`python -m benchmarks.cards --task {task}`):"
     )
     return f"## Where it fails\n\n{told}\n\n![Failures of {task}](../pictures/{name})\n"

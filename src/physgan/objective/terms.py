@@ -1,8 +1,8 @@
 """Equations 8 to 12 of the paper, one pure function each.
 
-The adversarial game is played with least squares, as the paper says. What it leaves open is fixed as
-its release has it: L1 is the mean over all elements, targets are 1 and 0, averaged over patches and
-images, and each discriminator's loss is half the sum of its two parts.
+The adversarial game is played with least squares, as the paper says. What it leaves open is fixed
+as its release has it: L1 is the mean over all elements, targets are 1 and 0, averaged over patches
+and images, and each discriminator's loss is half the sum of its two parts.
 """
 
 from __future__ import annotations

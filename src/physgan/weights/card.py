@@ -106,6 +106,8 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(value: JSON) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return _escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 

@@ -3,6 +3,7 @@ import signal
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -177,3 +178,25 @@ def test_what_a_killed_writer_leaves_can_be_told(tmp_path: Path, what: str) -> N
     # What is named as a part of a file: a run removes it at its next checkpoint, else a person can.
     assert all(name.endswith(".part") for name in names(tmp_path))
     assert names(tmp_path)
+
+
+def test_many_may_write_one_file_at_once(tmp_path: Path) -> None:
+    texts = [str(number) * 10_000 for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda text: write_text(tmp_path / "a.txt", text), texts * 10))
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") in texts
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions")
+def test_permissions_of_what_is_replaced_stay_and_new_files_have_the_usual(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    mask = os.umask(0o027)
+    try:
+        write_text(path, "new")
+        assert path.stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(mask)
+    path.chmod(0o600)
+    write_text(path, "newer")
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -31,6 +31,12 @@ class PhysganError(Exception):
         text = f"{self.what}: expected {self.expected}, got {self.got}."
         return f"{text} {self.remedy}" if self.remedy else text
 
+    def of(self, where: str) -> PhysganError:
+        """The same fault, with where it came up in front."""
+        told = _rebuild(type(self), f"{where}, {self.what}", self.expected, self.got, self.remedy)
+        told.__cause__ = self
+        return told
+
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling, which worker processes use.
         return (_rebuild, (type(self), self.what, self.expected, self.got, self.remedy))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import zlib
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -15,7 +15,7 @@ def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Gives a path beside `path` to write to, and renames it to `path` when all went well.
 
     Whatever happens in between, killing included, `path` holds either what it held before or
-    all that was written.
+    all that was written. What is replaced hands on who may read and write it.
 
     Args:
         path: of the file.
@@ -25,19 +25,31 @@ def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
         FileExistsError: there is something, which may not be replaced.
         OSError: the folder is not there or cannot be written.
     """
-    # A name that is legal may leave no room for more: 255 bytes are all that most systems allow.
-    mark = f"{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}"
-    beside = path.with_name(f".{path.name[:40]}.{mark}.part")
+    beside, mode = _begun(path)
     try:
         yield beside
         with beside.open("rb") as file:
             os.fsync(file.fileno())
-        beside.chmod(0o666 & ~_umask())  # some writers make files that only their owner can read
+        with suppress(OSError):
+            mode = path.stat().st_mode & 0o777
+        beside.chmod(mode)  # some writers make files that only their owner can read
         if overwrite or not _linked(beside, path):
             beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def _begun(path: Path) -> tuple[Path, int]:
+    """A name beside `path` that nobody else has, and the permissions of new files there."""
+    # A name that is legal may leave no room for more: 255 bytes are all that most systems allow.
+    beside = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.part")
+    made = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        return beside, os.fstat(made).st_mode & 0o777
+    finally:
+        os.close(made)
+        beside.unlink()
 
 
 def _linked(beside: Path, path: Path) -> bool:
@@ -65,19 +77,13 @@ def write_bytes(path: Path, content: bytes) -> None:
         beside.write_bytes(content)
 
 
-def _umask() -> int:
-    """The process's mask of permissions, which can be read only by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def _sync_folder(folder: Path) -> None:
     """Makes the renaming last through a power cut, where the system can."""
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):  # a folder that may be written to, but not read
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1130,13 +1130,13 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     picture = simple(tmp_path)
     before = (tmp_path / "a.png").read_bytes()
 
-    def full(path: Path) -> Path:
+    def full(path: Path) -> tuple[Path, int]:
         beside = tmp_path / f".{path.name}.full"
         beside.symlink_to("/dev/full")
-        return beside
+        return beside, 0o644
 
     # The place beside the file leads to a device on which every writing fails.
-    monkeypatch.setattr(Path, "with_name", lambda self, name: full(self))
+    monkeypatch.setattr("physgan.files._begun", full)
     with pytest.raises(ImageError, match=r"a\.png"):
         write_picture(tmp_path / "a.png", picture)
     assert (tmp_path / "a.png").read_bytes() == before
@@ -1427,3 +1427,17 @@ def test_without_pyvips_the_remedy_is_named(tmp_path: Path) -> None:
         check=True,
     )
     assert "Install pyvips[binary]." in done.stdout
+
+
+def test_large_jpeg_files_are_written_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which takes little memory, and gives the same pixels."""
+    picture = simple(tmp_path)
+    write_picture(tmp_path / "small.jpg", picture)
+    monkeypatch.setattr("physgan.images.write._SEEN_TWICE", 0)
+    write_picture(tmp_path / "large.jpg", picture)
+    one, other = (tmp_path / "small.jpg", tmp_path / "large.jpg")
+    assert one.stat().st_size < other.stat().st_size
+    colours = [read_picture(path).pages[0].colour for path in (one, other)]
+    assert torch.equal(*colours)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -51,4 +52,16 @@ def test_a_fault_comes_in_its_place_and_ends_the_thread() -> None:
 
 def test_nothing_to_do() -> None:
     with ahead(str, (), weight=len, room=1) as results:
+        assert list(results) == []
+
+
+def test_a_fault_of_the_items_comes_last() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise KeyError("no more")
+
+    with ahead(str, items(), weight=len, room=10) as results:
+        assert next(results) == "1"
+        with pytest.raises(KeyError, match="no more"):
+            next(results)
         assert list(results) == []

@@ -180,3 +180,10 @@ def test_a_font_of_the_system_draws_east_asian_letters(monkeypatch: pytest.Monke
     for each in (panels._shown, panels._font_of, panels._system_font):
         each.cache_clear()
     assert np.array_equal(pixels(line_of_text("のa")), code)
+
+
+def test_of_tiny_pictures_it_is_said_that_they_tell_nothing() -> None:
+    y = torch.rand(1, 3, 7, 9)
+    comparison = Restorer(Inverts()).compare(y, y)
+    assert "too small to be measured" in repr(comparison)
+    assert comparison._repr_png_()

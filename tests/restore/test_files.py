@@ -17,9 +17,11 @@ from physgan.errors import PhysganError
 from physgan.images import strips, write
 from physgan.images.picture import read_picture
 from physgan.restore import file, files
+from physgan.restore.device import Elsewhere
 from physgan.restore.file import restore_file
 from physgan.restore.files import restore_files
 from physgan.restore.plan import Job, plan
+from physgan.restore.sheet import Sheet
 from tests.restore.small import Inverts
 from tests.training.tiny import write_picture
 
@@ -162,9 +164,9 @@ def test_a_failed_result_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 
     class Breaks(Inverts):
         def __call__(self, y: torch.Tensor) -> torch.Tensor:
-            raise RuntimeError("out of memory")
+            raise RuntimeError("something broke")
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="something broke"):
         restore_file(Breaks(), tmp_path / "a.png", tmp_path / "out" / "a.png")
     assert not (tmp_path / "out").exists()
 
@@ -499,3 +501,92 @@ def test_an_output_that_may_not_be_looked_into_is_told(
     outcomes = list(restore_files(Inverts(), jobs))
     assert [o.status for o in outcomes] == ["restored", "failed", "restored"]
     assert "may be looked into" in str(outcomes[1].error)
+
+
+def test_large_pictures_go_past_one_that_waits_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_PATIENCE", 5)
+    monkeypatch.setattr(files, "SMALL", 1000)
+    monkeypatch.setattr(files, "_WAITING", 4000)
+    jobs = small(tmp_path, 30)
+    for job in jobs[1:]:
+        write_picture(job.source, torch.rand(3, 40, 40))
+    opened = counting(monkeypatch)
+    outcomes = restore_files(Inverts(), jobs)
+    assert next(outcomes).source == jobs[0].source
+    assert len(opened) < 30
+    assert len(list(outcomes)) == 29
+
+
+def test_a_fault_names_its_file(tmp_path: Path) -> None:
+    class Breaks(Inverts):
+        def __call__(self, y: torch.Tensor) -> torch.Tensor:
+            return y * torch.nan
+
+    write_picture(tmp_path / "a.png", torch.rand(3, 9, 9))
+    (outcome,) = restore_files(Breaks(), [Job(tmp_path / "a.png", tmp_path / "b.png")])
+    assert f"picture file '{tmp_path / 'a.png'}', colour of page 0" in str(outcome.error)
+
+
+@pytest.mark.parametrize("name", ["b.bmp", "b.jpg", "b.webp"])
+def test_what_the_target_cannot_hold_is_told_before_the_work(name: str, tmp_path: Path) -> None:
+    fn = Inverts()
+    fn.scale = 4
+    write_picture(tmp_path / "a.png", torch.rand(3, 2, 16400))
+    with pytest.raises(PhysganError, match=name):
+        restore_file(fn, tmp_path / "a.png", tmp_path / name)
+    (outcome,) = restore_files(fn, [Job(tmp_path / "a.png", tmp_path / name)])
+    assert outcome.status == "failed"
+    assert fn.sizes == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of bytes")
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    name = os.fsdecode(b"a\xe9.png")
+    write_picture(tmp_path / "a.png", torch.rand(3, 9, 9))
+    try:
+        (tmp_path / "a.png").rename(tmp_path / name)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    (tmp_path / "out").mkdir()
+    jobs = [Job(tmp_path / name, tmp_path / "out" / name)]
+    (outcome,) = restore_files(Inverts(), jobs)
+    assert outcome.error is None
+    assert read_picture(tmp_path / "out" / name).form.kind == "png"
+    sheet = Sheet(tmp_path / "sheet.png", jobs)
+    sheet.add(name, *(jobs[0].source, jobs[0].target))
+    written = sheet.end()
+    assert written is not None
+    assert written.page.exists()
+
+
+def test_the_first_picture_that_can_tell_decides_whatever_thread_is_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures before it are in float32, those from it on as it says."""
+    monkeypatch.setattr("physgan.restore.device.has_bf16", lambda device: True)
+    monkeypatch.setattr(Elsewhere, "settle", _settles_by_brightness)
+    jobs = small(tmp_path, 12)
+    for number, job in enumerate(jobs):
+        write_picture(job.source, torch.full((3, 250, 250), 0.3 + 0.5 * (number == 4)))
+    fn = Elsewhere(Precise(), torch.device("cpu"))
+    assert all(outcome.error is None for outcome in restore_files(fn, jobs))
+    levels = [float(read_picture(job.target).pages[0].colour.max()) for job in jobs]
+    assert [level == 1 for level in levels] == [number >= 4 for number in range(12)]
+
+
+def _settles_by_brightness(self: Elsewhere, y: torch.Tensor) -> None:
+    if not self.settled and float(y.max()) > 0.5:
+        self._bf16 = True
+
+
+class Precise(torch.nn.Module):
+    """White in bf16, black in float32; the first pictures take long."""
+
+    channels, scale, multiple_of, receptive_field, global_statistics = 3, 1, 1, 1, False
+
+    def forward(self, y: torch.Tensor) -> torch.Tensor:
+        if float(y.max()) < 0.5:
+            time.sleep(0.01)
+        return torch.full_like(y, float(torch.is_autocast_enabled("cpu")))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from physgan.restore.memory import (
 from physgan.restore.page import restore_images
 from physgan.restore.tiled import restore_tiled
 from physgan.restore.whole import restore_whole
+from physgan.types import RestoreFn
 from tests.restore.small import Inverts
 
 CPU = torch.device("cpu")
@@ -52,6 +55,11 @@ ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory"),
     RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
     MemoryError(),
+    RuntimeError("could not create a primitive"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 9.07 GB)"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+    RuntimeError("std::bad_alloc"),
 ]
 
 
@@ -98,6 +106,82 @@ def test_a_gpu_without_room_hands_over_to_the_cpu(caplog: pytest.LogCaptureFixtu
         x_hat = restore_images(Full(Inverts(), torch.device("meta")), y, tile=64)
     assert torch.equal(x_hat, 1 - y)
     assert caplog.records[-1].getMessage() == "memory of meta ran out; going on on the CPU"
+
+
+class Elsewhen(Limited):
+    """On any device but the CPU there is room for nothing."""
+
+    def __init__(self, receptive_field: int | None, *, global_statistics: bool = False) -> None:
+        super().__init__(1 << 60, ERRORS[0], receptive_field)
+        self.global_statistics = global_statistics
+
+    def __call__(self, y: Tensor) -> Tensor:
+        if y.device.type != "cpu":
+            raise ERRORS[0]
+        return super().__call__(y)
+
+
+@pytest.mark.parametrize(
+    ("field", "statistics"), [(None, False), (None, True), (9, True), (401, False)]
+)
+def test_what_moved_to_the_cpu_is_cut_as_memory_there_allows(
+    field: int | None, statistics: bool
+) -> None:
+    fn, y = Elsewhen(field, global_statistics=statistics), picture(1000, 600)
+    moved = Elsewhere(fn, torch.device("meta"))
+    assert torch.equal(restore_images(moved, y), 1 - y)
+    assert fn.sizes == [(1, 3, 1000, 600)]
+
+
+class Kernelled(Elsewhen):
+    """Takes a kernel of the whole, for which there is room on the CPU alone."""
+
+    window: int | None = 32
+
+    def __init__(self) -> None:
+        super().__init__(9, global_statistics=True)
+        self.tried = 0
+
+    def conditioned(self, y: Tensor) -> RestoreFn:
+        self.tried += 1
+        if y.device.type != "cpu":
+            raise ERRORS[0]
+        return Limited(1 << 60, ERRORS[0])
+
+
+def test_smaller_tiles_are_not_tried_where_there_is_no_room_for_a_kernel() -> None:
+    fn, y = Kernelled(), picture(300, 280)
+    moved = Elsewhere(fn, torch.device("meta"))
+    assert torch.equal(restore_images(moved, y, tile=64), 1 - y)
+    assert fn.tried == 2
+
+
+def test_two_that_run_out_of_memory_at_once_both_go_on() -> None:
+    both = threading.Barrier(2)
+
+    class Together(Elsewhen):
+        def __call__(self, y: Tensor) -> Tensor:
+            if y.device.type != "cpu":
+                both.wait(10)
+            return super().__call__(y)
+
+    fn, y = Elsewhere(Together(1), torch.device("meta")), picture(30, 28)
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: restore_images(fn, y), range(2)))
+    assert all(torch.equal(x_hat, 1 - y) for x_hat in results)
+
+
+def test_a_network_moves_as_a_copy() -> None:
+    network = UNet(widths=(4,), blocks=(1,)).eval()
+    fn = Elsewhere(network, CPU)
+    fn.move(torch.device("meta"))
+    assert {p.device.type for p in network.parameters()} == {"cpu"}
+    assert isinstance(fn.fn, UNet)
+    assert {p.device.type for p in fn.fn.parameters()} == {"meta"}
+    inverts = Elsewhere(Inverts(), torch.device("meta"))
+    inverts.move(CPU)
+    assert inverts.precision == "fp32"
+    assert inverts.settled
 
 
 def test_statistics_are_taken_of_the_whole_while_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,3 +180,12 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     sheet.add("a", job.source, None)
     with pytest.raises(ImageError, match="a place that can be written"):
         sheet.end()
+
+
+def test_a_page_that_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    sheet = Sheet(tmp_path / "s.png", jobs(tmp_path, 1))
+    sheet.add("0.png", painted(tmp_path / "0.png", 1, 0, 0), None)
+    (tmp_path / "s.png").write_text("mine", encoding="utf-8")
+    with pytest.raises(ImageError, match=r"s\.png"):
+        sheet.end()
+    assert (tmp_path / "s.png").read_text(encoding="utf-8") == "mine"

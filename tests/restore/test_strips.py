@@ -14,7 +14,7 @@ import pyvips
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from physgan.errors import ImageError, OutOfMemory, ShapeError
@@ -141,7 +141,7 @@ def test_strips_give_the_file_of_the_whole(
     fn, shares = Brightest(), list[float]()
     whole, strips = both_ways(monkeypatch, tmp_path / name, fn, tile=16, progress=shares.append)
     assert strips.read_bytes() == whole.read_bytes()
-    assert max(fn.rows) <= 16 + 2 * 4  # a strip and its margins, not the picture
+    assert max(fn.rows) <= 16 + 2 * 16  # a strip and its margins, not the picture
     assert shares[-1] == pytest.approx(1)
     assert sorted(os.listdir(strips.parent)) == [name]
     before, after = read_picture(tmp_path / name), read_picture(strips)
@@ -159,7 +159,7 @@ def test_what_looks_at_a_part_first_does_so_strip_by_strip(
     assert strips.read_bytes() == whole.read_bytes()
     if name != "bits.png":  # black and white at half the brightness are what they were
         assert strips.read_bytes() != (tmp_path / name).read_bytes()
-    assert max(fn.rows) <= 16 + 2 * 4
+    assert max(fn.rows) <= 16 + 2 * 16
     told = shares[shares.index(1.0) + 1 :]
     assert told == sorted(told)
     assert shares[-1] == pytest.approx(1)
@@ -288,12 +288,15 @@ def test_what_finds_no_memory_for_a_kernel_goes_on_on_the_cpu(
 
 
 def test_what_is_moved_with_its_kernel_takes_along_what_finds_kernels() -> None:
+    full = torch.device("meta")
     fn = Elsewhere(Levelled(), torch.device("cpu"))
     known = fn.conditioned(torch.rand(1, 3, 32, 32))
     assert isinstance(known, Elsewhere)
     assert known is not fn
-    known.move(torch.device("meta"))
-    assert fn.device.type == "meta"
+    fn.move(full)
+    known.move(full)
+    assert known.fall_back(full)
+    assert fn.device.type == known.device.type == "cpu"
 
 
 def test_no_memory_for_a_kernel_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -445,3 +448,78 @@ def test_missing_rows_are_no_picture(tmp_path: Path) -> None:
     ):
         take(strips.read(40))
     assert not target.exists()
+
+
+class Mean(Brightest):
+    """The mean of 5×5 pixels, with nothing beyond the picture: mirrored rows show."""
+
+    multiple_of = 1
+    receptive_field: int | None = 5
+
+    def __call__(self, y: Tensor) -> Tensor:
+        return F.avg_pool2d(y, 5, stride=1, padding=2)
+
+
+def test_the_last_strip_is_not_padded_where_the_whole_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vips(np.full((99, 40, 3), 200, "uint8")).pngsave(str(tmp_path / "p.png"))
+    whole, strips = both_ways(monkeypatch, tmp_path / "p.png", Mean(), tile=32)
+    assert strips.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("fn", [Brightest(), Levelled()])
+def test_a_file_that_is_replaced_meanwhile_is_told(
+    fn: Brightest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file, "STREAMED", 0)
+    source = tmp_path / "p.png"
+    KINDS["rgb.png"](source)
+
+    def changes(share: float) -> None:
+        if share > 0.5 and not (tmp_path / "other.png").exists():
+            KINDS["grey.png"](tmp_path / "other.png")
+            source.write_bytes((tmp_path / "other.png").read_bytes())
+
+    with pytest.raises(ImageError, match="written since"):
+        restore_file(fn, source, tmp_path / "out" / "q.png", tile=16, progress=changes)
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_what_found_no_room_is_not_tried_again_in_every_strip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(file, "STREAMED", 0)
+    vips(np.zeros((800, 300, 3), "uint8")).pngsave(str(tmp_path / "p.png"))
+
+    class Limited(Brightest):
+        def __call__(self, y: Tensor) -> Tensor:
+            if y.shape[2] * y.shape[3] > 150 * 150:
+                raise MemoryError
+            return super().__call__(y)
+
+    restore_file(Limited(), tmp_path / "p.png", tmp_path / "q.png", tile=160)
+    assert len(caplog.records) == 1
+
+
+def test_all_strips_are_in_one_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decided by the middle, though what stands on top is too plain to tell."""
+    monkeypatch.setattr(file, "STREAMED", 0)
+    array = np.full((600, 128, 3), 200, "uint8")
+    array[200:] = np.random.default_rng(0).integers(60, 200, (400, 128, 3))
+    vips(array).pngsave(str(tmp_path / "p.png"))
+    seen: list[bool] = []
+
+    class Plain(nn.Module):
+        channels, scale, multiple_of, receptive_field, global_statistics = 3, 1, 1, 1, False
+
+        def forward(self, y: Tensor) -> Tensor:
+            seen.append(torch.is_autocast_enabled("cpu"))
+            return y * 0.987
+
+    monkeypatch.setattr("physgan.restore.device.has_bf16", lambda device: True)
+    fn = Elsewhere(Plain(), torch.device("cpu"))
+    restore_file(fn, tmp_path / "p.png", tmp_path / "q.png", tile=64)
+    assert fn.settled
+    assert len(set(seen[2:])) == 1  # the first two compare
+    assert seen[2] == (fn.precision == "bf16")

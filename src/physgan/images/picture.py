@@ -35,6 +35,7 @@ from physgan.images.colour import INKS, LAB, PROFILE, bands_of, to_rgb16
 from physgan.images.vips import (
     FieldValue,
     check_file,
+    name_of,
     open_vips,
     refuse_foreign,
     require_vips,
@@ -243,7 +244,7 @@ def open_pages(vips: Any, path: Path) -> tuple[str, list[Any]]:
     first = open_vips(vips, path)
     kind, loader = _kind_of(path, first)
     if loader == "uhdrload":  # a JPEG file with a gain map: the picture that all programs show
-        source = vips.Source.new_from_file(str(path))
+        source = vips.Source.new_from_file(name_of(path))
         first = vips.Image.jpegload_source(source, access="sequential", fail_on="error")
     if kind == "tiff" and _ycbcr_tiff(path):
         raise unfit(

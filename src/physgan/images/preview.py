@@ -9,7 +9,7 @@ import torch
 
 from physgan.errors import ImageError
 from physgan.images.picture import EXPECTED, Picture, read_picture
-from physgan.images.vips import check_file, open_vips, require_vips, unread
+from physgan.images.vips import check_file, name_of, open_vips, require_vips, unread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ def write_preview(
     width, height = size or (longest, longest)
     try:
         image = _reduced(vips, source, width, height, exactly=bool(size))
-        image.jpegsave(str(target), Q=90, keep="none")
+        image.jpegsave(name_of(target), Q=90, keep="none")
     except vips.Error as error:
         raise unread(source, head, error, expected=EXPECTED) from None
     except OSError as error:
@@ -83,7 +83,7 @@ def _reduced(vips: Any, source: Path, width: int, height: int, *, exactly: bool)
     """An image of 8 bits within a width and a height, or of exactly these."""
     options = {"height": height, "size": "force" if exactly else "down", "output_profile": "srgb"}
     if open_vips(vips, source).format in ("uchar", "ushort"):
-        stream = vips.Source.new_from_file(str(source))
+        stream = vips.Source.new_from_file(name_of(source))
         image = vips.Image.thumbnail_source(stream, width, fail_on="error", **options)
     else:  # numbers of any range, which libvips would take for those of its own
         image = _as_restored(vips, read_picture(source)).thumbnail_image(width, **options)

@@ -33,6 +33,9 @@ from physgan.images.picture import (
 from physgan.images.vips import check_file, open_vips, refuse_foreign, require_vips, unread
 from physgan.images.write import bits_for, dressed, kind_for, numbers_for, save, telling
 
+_SKIPPED = 256
+"""rows that are gone past at a time"""
+
 
 class Strips:
     """A picture file that is read a strip at a time; made by `open_strips`.
@@ -42,15 +45,16 @@ class Strips:
         image: the libvips image that reads it from top to bottom.
         form: what the file is besides its pixels.
         alphas: 1 where it has transparency.
+        state: of the file, from before it was opened.
     """
 
-    def __init__(self, path: Path, image: Any, form: Form, alphas: int) -> None:
+    def __init__(
+        self, path: Path, image: Any, form: Form, alphas: int, state: tuple[int, ...]
+    ) -> None:
         self.path, self.form, self.alphas = path, form, alphas
         self.height: int = image.height
         self.width: int = image.width
-        self._image, self._row = image, 0
-        told = path.stat()
-        self._state = told.st_ino, told.st_size, told.st_mtime_ns
+        self._image, self._row, self._state = image, 0, state
         self._region: Any = None
 
     def read(self, rows: int) -> Page:
@@ -59,19 +63,34 @@ class Strips:
         Raises:
             ImageError: the file is cut short or damaged there.
         """
+        rows = min(rows, self.height - self._row)
+        array = np.frombuffer(self._fetched(rows), NUMPY[self.form.number])
+        array = array.reshape(rows, self.width, self._image.bands)
+        largest = largest_of(self.form.bits, self.form.white)
+        return page_of(array, self.alphas, 0.0, largest, largest)
+
+    def skip(self, rows: int) -> None:
+        """Goes past the next rows, as `read` does, without keeping them.
+
+        Raises:
+            ImageError: as `read`.
+        """
+        left = min(rows, self.height - self._row)
+        while left:
+            rows = min(left, _SKIPPED)
+            self._fetched(rows)
+            left -= rows
+
+    def _fetched(self, rows: int) -> Any:
         vips = require_vips(self.path)
         if self._region is None:  # which belongs to the thread that reads
             self._region = vips.Region.new(self._image)
-        rows = min(rows, self.height - self._row)
         try:
             content = self._region.fetch(0, self._row, self.width, rows)
         except vips.Error as error:
             raise unread(self.path, b"", error, expected=EXPECTED) from None
         self._row += rows
-        array = np.frombuffer(content, NUMPY[self.form.number])
-        array = array.reshape(rows, self.width, self._image.bands)
-        largest = largest_of(self.form.bits, self.form.white)
-        return page_of(array, self.alphas, 0.0, largest, largest)
+        return content
 
     def again(self) -> Strips:
         """The same file from its top, for those who have to see it twice.
@@ -81,13 +100,31 @@ class Strips:
         """
         strips = open_strips(self.path)
         if strips is None or strips._state != self._state:
-            raise ImageError(
-                f"picture file '{self.path}'",
-                expected="the picture that it was when it was opened",
-                got="one that was written since",
-                remedy="Leave it alone while it is restored.",
-            )
+            raise self._changed()
         return strips
+
+    def require_same(self) -> None:
+        """Raises ImageError where the file is no longer what it was when it was opened."""
+        try:
+            same = _state(self.path) == self._state
+        except OSError:
+            same = False
+        if not same:
+            raise self._changed()
+
+    def _changed(self) -> ImageError:
+        return ImageError(
+            f"picture file '{self.path}'",
+            expected="the picture that it was when it was opened",
+            got="one that was written since, or none",
+            remedy="Leave it alone while it is restored.",
+        )
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What is another one when a file is another, or was written to."""
+    told = path.stat()
+    return told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns
 
 
 def open_strips(path: Path, *, above: int = 0) -> Strips | None:
@@ -103,11 +140,12 @@ def open_strips(path: Path, *, above: int = 0) -> Strips | None:
     vips = require_vips(path)
     head = check_file(path, expected=EXPECTED)
     refuse_foreign(path, expected=EXPECTED)
+    state = _state(path)
     try:
         first = open_vips(vips, path)
         if first.width * first.height <= above:
             return None
-        if "orientation" in first.get_fields() and first.get("orientation") != 1:
+        if "orientation" in first.get_fields() and first.get("orientation") in range(2, 9):
             return None  # to be turned
         kind, images = open_pages(vips, path)
         image = images[0]
@@ -132,7 +170,7 @@ def open_strips(path: Path, *, above: int = 0) -> Strips | None:
         )
     except (vips.Error, UnicodeError) as error:
         raise unread(path, head, error, expected=EXPECTED) from None
-    return Strips(path, image, form, alphas)
+    return Strips(path, image, form, alphas, state)
 
 
 @contextmanager
@@ -161,7 +199,7 @@ def writing_strips(
     Raises:
         ImageError: as `write_picture`; or strips are missing at the end.
     """
-    kind = kind_for(path, form, pages=1, transparent=transparent)
+    kind = kind_for(path, form, size=(height, width), pages=1, transparent=transparent)
     bits = bits_for(kind, form)
     vips = require_vips(path)
     bands = form.channels + transparent

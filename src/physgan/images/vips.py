@@ -150,6 +150,11 @@ def _head(path: Path) -> bytes:
         return file.read(64)
 
 
+def name_of(path: Path) -> bytes:
+    """A path as libvips takes it: as the system has it, be it UTF-8 or not."""
+    return os.fsencode(path)
+
+
 def open_vips(vips: Any, path: Path, **options: Any) -> Any:
     """A pyvips image of a file, whose pixels are yet to be read, from top to bottom.
 
@@ -160,7 +165,7 @@ def open_vips(vips: Any, path: Path, **options: Any) -> Any:
         pyvips.Error: libvips cannot read the file.
     """
     # By name, libvips takes brackets for options, and may return what the file held before.
-    source = vips.Source.new_from_file(str(path))
+    source = vips.Source.new_from_file(name_of(path))
     return vips.Image.new_from_source(source, "", access="sequential", fail_on="error", **options)
 
 

@@ -17,7 +17,7 @@ from physgan.errors import ImageError, ShapeError
 from physgan.files import replacing, write_bytes
 from physgan.images.colour import INKS, LAB, from_rgb16
 from physgan.images.picture import KINDS, NUMPY, PNG_XMP, Form, Picture
-from physgan.images.vips import reason, require_vips, unfit, with_fields
+from physgan.images.vips import name_of, reason, require_vips, unfit, with_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,10 @@ _NUMBERS: Final = {
 """Numbers that a kind of file holds; TIFF holds all."""
 _HEIF: Final = {"avif": "av1", "heic": "hevc"}
 _AVIF_BITS: Final = 12
+_SEEN_TWICE: Final = 1 << 22
+"""Pixels of a JPEG up to which it is made as small as it can be."""
+_LONGEST: Final = {"jpeg": 65500, "webp": 16383, "avif": 16384, "heic": 16384, "gif": 65535}
+"""Pixels to a side that libvips writes at most."""
 _BIG_TIFF: Final = 2**31  # bytes of pixels, well below what offsets of 32 bits reach
 _PNG_HEADER: Final = 33  # bytes: signature and first chunk, IHDR
 
@@ -63,16 +67,24 @@ def write_picture(path: Path, picture: Picture, *, overwrite: bool = True) -> No
     """
     form = picture.form
     check_pages(picture)
-    transparent = picture.pages[0].alpha is not None
-    kind = kind_for(path, form, pages=len(picture.pages), transparent=transparent)
+    kind = kind_of_picture(path, picture)
     bits = bits_for(kind, form)
     vips = require_vips(path)
     with telling(path):
         save(path, _image(vips, picture, bits), kind, form, bits, overwrite=overwrite)
 
 
-def kind_for(path: Path, form: Form, *, pages: int, transparent: bool) -> str:
+def kind_for(
+    path: Path, form: Form, *, size: tuple[int, int], pages: int, transparent: bool
+) -> str:
     """The kind of file that a path asks for.
+
+    Args:
+        path: of the file.
+        form: of the picture.
+        size: height and width of its pages.
+        pages: how many there are.
+        transparent: whether they have alpha.
 
     Raises:
         ImageError: there is none such, or it cannot hold the picture.
@@ -85,6 +97,14 @@ def kind_for(path: Path, form: Form, *, pages: int, transparent: bool) -> str:
             expected=f"a name ending in {', '.join(KINDS)}",
             got=f"'{path.suffix}'" if suffix else "a name without an ending",
         )
+    longest = _LONGEST.get(kind, max(size))
+    if max(size) > longest:
+        raise ImageError(
+            f"picture file '{path}'",
+            expected=f"at most {longest} px to a side, as {kind.upper()} holds them",
+            got=f"{size[1]}×{size[0]}",
+            remedy="Write it as PNG or TIFF.",
+        )
     obstacle = _obstacle(kind, form, pages, transparent)
     if obstacle:
         raise ImageError(
@@ -94,6 +114,19 @@ def kind_for(path: Path, form: Form, *, pages: int, transparent: bool) -> str:
             remedy="Write it as it came, or as TIFF." if kind != "tiff" else "Write it as it came.",
         )
     return kind
+
+
+def kind_of_picture(path: Path, picture: Picture, *, scale: int = 1) -> str:
+    """As `kind_for`, of a picture enlarged `scale` times."""
+    first = picture.pages[0]
+    height, width = first.colour.shape[1:]
+    return kind_for(
+        path,
+        picture.form,
+        size=(scale * height, scale * width),
+        pages=len(picture.pages),
+        transparent=first.alpha is not None,
+    )
 
 
 @contextmanager
@@ -284,7 +317,7 @@ def _wrap(vips: Any, numbers: Sequence[npt.NDArray[Any]], number: str, space: st
 
 def _save(image: Any, path: Path, kind: str, form: Form, bits: int) -> None:
     """Writes an image as a kind of file, whatever the path is called."""
-    name = str(path)
+    name = name_of(path)
     keep = {"exif", "xmp", "iptc", "icc", "other"}
     if kind == "png":
         keep.remove("xmp")  # libvips compresses it, and then few programs find it
@@ -296,7 +329,10 @@ def _save(image: Any, path: Path, kind: str, form: Form, bits: int) -> None:
             options["bitdepth"] = bits
         image.pngsave(name, **options)
     elif kind == "jpeg":
-        image.jpegsave(name, Q=_QUALITY, subsample_mode="off", optimize_coding=True, **options)
+        # Better tables take a second look at all coefficients, which are kept for that.
+        better = image.width * image.height <= _SEEN_TWICE
+        options |= {"subsample_mode": "off", "optimize_coding": better}
+        image.jpegsave(name, Q=_QUALITY, **options)
     elif kind == "tiff":
         if bits < 8:
             options["bitdepth"] = bits

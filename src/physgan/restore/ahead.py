@@ -26,8 +26,8 @@ def ahead(
         room: the next item is begun while the results that wait to be taken weigh less together.
 
     Yields:
-        An iterator over the results. What `work` raises, it raises in its place. When the context
-        ends, the thread ends with the item at hand.
+        An iterator over the results. What `work` raises, it raises in its place, and what `items`
+        raises after all others. When the context ends, the thread ends with the item at hand.
     """
     changed = Condition()
     waiting: deque[tuple[Future[T], int]] = deque()
@@ -35,6 +35,19 @@ def ahead(
 
     def run() -> None:
         nonlocal finished
+        try:
+            work_on()
+        except BaseException as error:  # of `items` itself
+            future = Future[T]()
+            future.set_exception(error)
+            with changed:
+                waiting.append((future, 0))
+        finally:
+            with changed:
+                finished = True
+                changed.notify_all()
+
+    def work_on() -> None:
         for item in items:
             with changed:
                 while not given_up and waiting and sum(weighs for _, weighs in waiting) >= room:
@@ -51,9 +64,6 @@ def ahead(
             with changed:
                 waiting.append((future, weighs))
                 changed.notify_all()
-        with changed:
-            finished = True
-            changed.notify_all()
 
     def taken() -> Iterator[T]:
         while True:

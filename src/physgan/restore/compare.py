@@ -78,11 +78,13 @@ class Comparison:
         """
         path = Path(path)
         if path.suffix.lower() != ".png":
-            raise ImageError(f"comparison '{path}'", expected="a name ending in .png", got="none")
+            raise ImageError(
+                f"comparison '{path}'", expected="a name ending in .png", got=f"'{path.suffix}'"
+            )
         if path.exists() and not overwrite:
             raise taken(path, remedy="Replace it with overwrite=True.")
         try:
-            with replacing(path) as beside_it:
+            with replacing(path, overwrite=overwrite) as beside_it:
                 self._panels(len(self.y)).save(beside_it, format="PNG")
         except OSError as error:
             raise ImageError(
@@ -108,7 +110,10 @@ class Comparison:
         return stream.getvalue()
 
     def _numbers(self) -> str:
-        found = self.scores
+        try:
+            found = self.scores
+        except ShapeError:
+            return "too small to be measured"
         gain = found["psnr"] - found["input_psnr"]
         return (
             f"PSNR {found['input_psnr']:.2f} -> {found['psnr']:.2f} dB ({gain:+.2f}), "

@@ -48,16 +48,23 @@ class Elsewhere:
         self.channels, self.scale, self.multiple_of = fn.channels, fn.scale, fn.multiple_of
         self.receptive_field, self.global_statistics = fn.receptive_field, fn.global_statistics
         self.window = fn.window if isinstance(fn, Conditional) else None
-        # Only of networks do we know that they heed autocast.
-        may = isinstance(fn, nn.Module) and has_bf16(device)
-        self._bf16: bool | None = None if may else False
-        self._settling = Lock()
+        self._bf16 = self._undecided(device)
+        self._settling, self._moving = Lock(), Lock()
         self._origin: Elsewhere | None = None
 
     @property
     def precision(self) -> str:
         """`bf16` or `fp32`: what the next picture is computed in, unless `settle` decides anew."""
         return "bf16" if self._bf16 else "fp32"
+
+    def _undecided(self, device: torch.device) -> bool | None:
+        # Only of networks do we know that they heed autocast.
+        return None if isinstance(self.fn, nn.Module) and has_bf16(device) else False
+
+    @property
+    def settled(self) -> bool:
+        """Whether the precision is decided on, for this picture and those to come."""
+        return self._bf16 is not None
 
     def __call__(self, y: Tensor) -> Tensor:
         return _run(self.fn, y.to(self.device), bf16=bool(self._bf16)).to(y.device)
@@ -71,7 +78,15 @@ class Elsewhere:
         if not isinstance(self.fn, Conditional):
             return self
         with _precision(self.device, bf16=bool(self._bf16)):
-            local = Elsewhere(self.fn.conditioned(y.to(self.device)), self.device)
+            return self.as_settled(self.fn.conditioned(y.to(self.device)))
+
+    def as_settled(self, fn: RestoreFn | None = None) -> Elsewhere:
+        """This restorer for one picture, whose parts all have the precision of now.
+
+        Args:
+            fn: in its place, one that it made.
+        """
+        local = Elsewhere(self.fn if fn is None else fn, self.device)
         local._bf16, local._origin = bool(self._bf16), self
         return local
 
@@ -95,22 +110,53 @@ class Elsewhere:
                 if self._bf16 is None:
                     self._bf16 = _serves_as_far_as_memory_goes(self.fn, piece)
 
-    def fall_back(self) -> bool:
-        """Goes on on the CPU, with a warning, where memory of another device has run out."""
-        if self.device.type == "cpu":
-            return False
-        _log.warning("memory of %s ran out; going on on the CPU", self.device)
-        self.move(torch.device("cpu"))
+    def fall_back(self, full: torch.device) -> bool:
+        """Goes on on the CPU, with a warning, where memory of another device has run out.
+
+        Args:
+            full: the device whose memory ran out; nothing is left to do where another thread has
+                moved on from it since.
+
+        Returns:
+            Whether there is another device to try.
+        """
+        with self._moving:
+            if self.device != full:
+                return True
+            if full.type == "cpu":
+                return False
+            _log.warning("memory of %s ran out; going on on the CPU", full)
+            self._move(torch.device("cpu"))
+        if self._origin is not None:  # what it restores next would find no room there either
+            self._origin.move(torch.device("cpu"), since=full)
         return True
 
-    def move(self, device: torch.device) -> None:
-        """Goes on on another device, with a copy: others may be using the network where it is."""
+    def move(self, device: torch.device, *, since: torch.device | None = None) -> None:
+        """Goes on on another device, with a copy: others may be using the network where it is.
+
+        Args:
+            device: where to.
+            since: nothing is done where it is not there any more; None for wherever it is.
+        """
+        with self._moving:
+            if since is None or self.device == since:
+                self._move(device)
+
+    def _move(self, device: torch.device) -> None:
         if isinstance(self.fn, nn.Module):
-            self.fn = copy.deepcopy(self.fn).to(device)
+            self.fn = _copied(self.fn, device)  # type: ignore[assignment]
         self.device = device
-        self._bf16 = None if has_bf16(device) else False
-        if self._origin is not None:  # what it restores next would find no room there either
-            self._origin.move(device)
+        self._bf16 = self._undecided(device)
+
+
+def _copied(network: nn.Module, device: torch.device) -> nn.Module:
+    """A copy on another device, for which there need be no room on its own."""
+    memo: dict[int, object] = {
+        id(p): nn.Parameter(p.detach().to(device, copy=True), requires_grad=p.requires_grad)
+        for p in network.parameters()
+    }
+    memo |= {id(b): b.detach().to(device, copy=True) for b in network.buffers()}
+    return copy.deepcopy(network, memo).to(device)
 
 
 def middle(height: int, width: int) -> tuple[slice, slice]:

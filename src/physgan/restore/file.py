@@ -8,7 +8,7 @@ from pathlib import Path
 from physgan.errors import ImageError
 from physgan.images.picture import Picture, read_picture
 from physgan.images.strips import Strips, open_strips
-from physgan.images.write import write_picture
+from physgan.images.write import kind_of_picture, write_picture
 from physgan.restore.pages import restore_pages
 from physgan.restore.progress import Progress, untold
 from physgan.restore.strips import by_window, restore_strips
@@ -83,7 +83,7 @@ def restore_opened(
     """Restores what `open_file` gave: a picture that is yet to be written; strips into `target`.
 
     Raises:
-        ImageError: as `restore_strips`.
+        ImageError: as `restore_strips`; or the target cannot hold the picture.
     """
     if isinstance(opened, Strips):
         _make_folder(target)
@@ -97,6 +97,7 @@ def restore_opened(
             progress=progress,
         )
         return None
+    kind_of_picture(target, opened, scale=fn.scale)  # before the work, not after it
     pages = restore_pages(fn, opened.pages, strength=strength, tile=tile, progress=progress)
     return replace(opened, pages=tuple(pages))
 

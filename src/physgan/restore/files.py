@@ -19,8 +19,9 @@ import torch
 from physgan.errors import ImageError, OutOfMemory, PhysganError
 from physgan.images.picture import Picture
 from physgan.images.strips import Strips
-from physgan.images.write import kind_for
+from physgan.images.write import kind_of_picture
 from physgan.restore.ahead import ahead
+from physgan.restore.device import Elsewhere
 from physgan.restore.file import open_file, restore_opened, taken, write_file
 from physgan.restore.memory import device_of, pixels_at_once, ran_out, surely_fits
 from physgan.restore.page import SMALL
@@ -91,15 +92,13 @@ def restore_files(
                 raise error
             work.picture = open_file(fn, job.source)
             if isinstance(work.picture, Picture):  # before the work, not after it
-                transparent = work.picture.pages[0].alpha is not None
-                pages = len(work.picture.pages)
-                kind_for(job.target, work.picture.form, pages=pages, transparent=transparent)
+                kind_of_picture(job.target, work.picture, scale=fn.scale)
             targets.add(job.target)
         return work
 
-    def restore(group: Sequence[_Work], told: Progress = untold) -> Future[None]:
+    def restore(group: Sequence[_Work], using: RestoreFn, told: Progress = untold) -> Future[None]:
         with _answering(group):
-            _restore(fn, group, strength, tile, told)
+            _restore(using, group, strength, tile, told)
         if before := getattr(own, "written", None):
             wait([before])  # results do not pile up where writing takes longer
         own.written = writing.submit(_write, group)
@@ -115,15 +114,19 @@ def restore_files(
         _one_core_each(fn) as (restoring, cores),
         ahead(opened, jobs, weight=_weight, room=_WAITING) as works,
     ):
-        for group in _groups(fn, _noted(works, given)):
+        for group in _groups(fn, _noted(fn, works, given)):
+            using = fn
+            if isinstance(fn, Elsewhere) and not isinstance(group[0].picture, Strips):
+                # In the precision of now, so that it does not hang upon which thread is first.
+                using = fn.as_settled()
             if _is_large(group[0]) or len(jobs) == 1:
                 wait(running)  # all cores, and memory, are this one's
                 done = (ended + sum(work.outcome.done() for work in given)) / len(jobs)
-                written = restore(group, part_of(progress, done, done + 1 / len(jobs)))
+                written = restore(group, using, part_of(progress, done, done + 1 / len(jobs)))
                 if _pixels(group[0]) > _WAITING:
                     wait([written])
             else:
-                running.add(restoring.submit(restore, group))
+                running.add(restoring.submit(restore, group, using))
                 if len(running) > 2 * cores:
                     _, running = wait(running, return_when=FIRST_COMPLETED)
             while given and given[0].outcome.done():
@@ -235,10 +238,16 @@ def _one_core_each(fn: RestoreFn) -> Iterator[tuple[ThreadPoolExecutor, int]]:
         torch.set_num_threads(threads)
 
 
-def _noted(works: Iterable[_Work], given: deque[_Work]) -> Iterator[_Work]:
-    """The same, written down in order."""
+def _noted(fn: RestoreFn, works: Iterable[_Work], given: deque[_Work]) -> Iterator[_Work]:
+    """The same, written down in order; the first picture that can tell decides on a precision."""
     for work in works:
         given.append(work)
+        if isinstance(fn, Elsewhere) and not fn.settled and isinstance(work.picture, Picture):
+            with work.step():
+                colour = work.picture.pages[0].colour
+                if fn.channels == 1 or colour.shape[0] == 1:
+                    colour = colour[:1].expand(fn.channels, -1, -1)
+                fn.settle(colour[None])
         yield work
 
 
@@ -249,15 +258,15 @@ def _groups(fn: RestoreFn, works: Iterable[_Work]) -> Iterator[list[_Work]]:
     for number, work in enumerate(works):
         if _is_large(work) or not isinstance(work.picture, Picture) or len(work.picture.pages) > 1:
             yield [work]
-            continue
-        size = padded_size(fn, work.picture.pages[0])
-        if size not in bins:
-            bins[size], begun[size] = [], number
-        bins[size].append(work)
-        oldest = next(iter(bins))
-        if (len(bins[size]) + 1) * size[1] * size[2] > SMALL:
-            yield bins.pop(size)
-        elif number - begun[oldest] >= _PATIENCE:
+        else:
+            size = padded_size(fn, work.picture.pages[0])
+            if size not in bins:
+                bins[size], begun[size] = [], number
+            bins[size].append(work)
+            if (len(bins[size]) + 1) * size[1] * size[2] > SMALL:
+                yield bins.pop(size)
+        oldest = next(iter(bins), None)
+        if oldest is not None and number - begun[oldest] >= _PATIENCE:
             yield bins.pop(oldest)
     yield from bins.values()
 
@@ -300,7 +309,7 @@ def _restore(
 def _known(source: Path, error: Exception) -> PhysganError:
     """What went wrong with one file, which costs no other, whatever it is."""
     if isinstance(error, PhysganError):
-        return error
+        return error if str(source) in str(error) else error.of(f"picture file '{source}'")
     if ran_out(error):
         return OutOfMemory(
             f"picture file '{source}'",

@@ -109,9 +109,18 @@ def _trim() -> Callable[[int], int] | None:
     return trim
 
 
+_WORDS = (
+    "can't allocate memory",  # torch's allocator of the CPU
+    "could not create a primitive",  # oneDNN, which says no more
+    "out of memory",  # CUDA's own calls, MPS
+    "ALLOC_FAILED",  # cuBLAS, cuFFT, cuDNN
+    "std::bad_alloc",
+)
+
+
 def ran_out(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on whatever device."""
-    told = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    told = isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
     return told or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 

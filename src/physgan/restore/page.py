@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,10 +12,10 @@ from physgan.errors import OutOfMemory
 from physgan.images.picture import Page
 from physgan.resize import bicubic
 from physgan.restore.device import Elsewhere, is_conditional
-from physgan.restore.memory import pixels_at_once, ran_out, surely_fits
+from physgan.restore.memory import device_of, given_back, pixels_at_once, ran_out, surely_fits
 from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.statistics import normalisations
-from physgan.restore.tiled import PIXELS, restore_tiled, tile_side
+from physgan.restore.tiled import PIXELS, conditioned_by, restore_tiled, tile_side
 from physgan.restore.tiles import Sides, height_and_width
 from physgan.restore.whole import padded, restore_whole
 from physgan.types import RestoreFn
@@ -27,6 +28,20 @@ _LEAST = 32
 """pixels to a side of the smallest tiles that are worth trying"""
 
 
+@dataclass
+class Room:
+    """What memory had room for: sides of tiles, once larger ones had found none."""
+
+    least: tuple[int, int] | None = None
+
+    def within(self, sides: Sides) -> Sides:
+        """No larger than that."""
+        if self.least is None:
+            return sides
+        rows, columns = height_and_width(sides)
+        return min(rows, self.least[0]), min(columns, self.least[1])
+
+
 def restore_page(
     fn: RestoreFn,
     page: Page,
@@ -34,6 +49,7 @@ def restore_page(
     strength: float = 1.0,
     tile: Sides | None = None,
     progress: Progress = untold,
+    room: Room | None = None,
 ) -> Page:
     """Restores colour or grey, whatever the restorer was made for, and keeps alpha.
 
@@ -50,11 +66,13 @@ def restore_page(
             The result depends on it, and on whether there are any, by rounding alone; where memory
             runs out all the same, it is halved, with a warning.
         progress: told now and then what share of the page is done.
+        room: what is known of memory from other parts of the same picture, and is kept for more.
 
     Returns:
         The page restored, `fn.scale` times as large.
     """
-    x_hat = restore_images(fn, page.colour[None], tile=tile, progress=progress)
+    room = Room() if room is None else room
+    x_hat = _in_its_channels(fn, page.colour[None], tile, progress, room)
     return finished(fn, page, x_hat, strength)
 
 
@@ -77,46 +95,67 @@ def restore_images(
     Raises:
         ShapeError: wrong rank, type or channels.
     """
-    return _mixed(fn, y, _in_its_channels(fn, y, tile, progress), strength)
+    return _mixed(fn, y, _in_its_channels(fn, y, tile, progress, Room()), strength)
 
 
 def _mixed(fn: RestoreFn, y: Tensor, x_hat: Tensor, strength: float) -> Tensor:
     return x_hat if strength == 1.0 else torch.lerp(enlarged(y, fn.scale), x_hat, strength)
 
 
-def _in_its_channels(fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Progress) -> Tensor:
+def _in_its_channels(
+    fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Progress, room: Room
+) -> Tensor:
     channels = y.shape[1] if y.ndim == 4 else 0
     if channels == 1 and fn.channels != 1:
-        colour = _run(fn, y.expand(-1, fn.channels, -1, -1), tile, progress)
+        colour = _run(fn, y.expand(-1, fn.channels, -1, -1), tile, progress, room)
         return colour.mean(dim=1, keepdim=True)
     if fn.channels == 1 and channels > 1:
         planes = [
-            _run(fn, plane, tile, part_of(progress, done / channels, (done + 1) / channels))
+            _run(fn, plane, tile, part_of(progress, done / channels, (done + 1) / channels), room)
             for done, plane in enumerate(y.split(1, dim=1))
         ]
         return torch.cat(planes, dim=1)
-    return _run(fn, y, tile, progress)  # where it does not fit, its own refusal says so
+    return _run(fn, y, tile, progress, room)  # where it does not fit, its own refusal says so
 
 
-def _run(fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Progress) -> Tensor:
+def _run(fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Progress, room: Room) -> Tensor:
     """Restores in one piece or in tiles, as memory allows, and in smaller ones where it did not."""
-    choose, sides = tile is None or fn.receptive_field is None, tile
+    asked = None if tile is None or fn.receptive_field is None else room.within(tile)
+    sides, chosen = asked, asked is not None
+    known: RestoreFn | None = None  # with what it takes of the whole
     while True:
+        device = device_of(fn)
         try:
-            if choose:
-                choose, sides = False, None
-                sides = _sides(fn, y)
             if isinstance(fn, Elsewhere):
                 fn.settle(y)
+            if not chosen:
+                sides, chosen = _sides(fn, y), True
             if sides is None:
                 x_hat = restore_whole(fn, y)
                 progress(1.0)
                 return x_hat
-            return restore_tiled(fn, y, tile=sides, progress=progress)
+            known = known or conditioned_by(fn, y)
+            return restore_tiled(known, y, tile=sides, progress=progress)
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
-            sides = _smaller(fn, y, sides)
+        given_back()  # with the fault goes what it held
+        # Smaller tiles help where it was tiles that found no room, or the whole.
+        cut = chosen and (sides is None or known is not None) and _tiles_help(fn)
+        smaller = _smaller(fn, y, sides) if cut else None
+        if smaller is not None:
+            sides = room.least = smaller
+        elif isinstance(fn, Elsewhere) and fn.fall_back(device):
+            known, sides, chosen = None, asked, asked is not None
+        else:
+            raise OutOfMemory(
+                f"picture of {y.shape[3]}×{y.shape[2]}",
+                expected="memory for a tile of it",
+                got="none left",
+                remedy="Close other programs, or restore a part of the picture."
+                if cut
+                else "These weights look at the whole picture at once: restore a part of it.",
+            )
 
 
 def _sides(fn: RestoreFn, y: Tensor) -> Sides | None:
@@ -152,33 +191,33 @@ def _can_be_cut(fn: RestoreFn) -> bool:
     return normalisations(fn, padded(fn, torch.zeros(1, fn.channels, 64, 64))) > 0
 
 
-def _smaller(fn: RestoreFn, y: Tensor, sides: Sides | None) -> tuple[int, int]:
-    """The next sides to try where memory ran out; on the CPU, where a GPU has no room at all."""
-    rows, columns = height, width = y.shape[2:]
+def _tiles_help(fn: RestoreFn) -> bool:
+    """Whether an image may be restored in tiles, as far as there is room to find out."""
+    try:
+        return fn.receptive_field is not None and _can_be_cut(fn)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        return False
+
+
+def _smaller(fn: RestoreFn, y: Tensor, sides: Sides | None) -> tuple[int, int] | None:
+    """The next sides to try where memory ran out; None where smaller ones hardly take less."""
+    rows, columns = y.shape[2:]
     if sides is not None:
         down, across = height_and_width(sides)
-        rows, columns = min(down, height), min(across, width)
-    unbounded = fn.receptive_field is None or not _can_be_cut(fn)
-    if not unbounded and max(rows, columns) > 2 * _LEAST:
-        smaller = (rows // 2, columns) if rows > columns else (rows, columns // 2)
-        _log.warning(
-            "memory ran out at tiles of %d×%d px; going on with %d×%d",
-            columns,
-            rows,
-            smaller[1],
-            smaller[0],
-        )
-        return smaller
-    if isinstance(fn, Elsewhere) and fn.fall_back():
-        return rows, columns
-    raise OutOfMemory(
-        f"picture of {width}×{height}",
-        expected="memory for a tile of it",
-        got="none left",
-        remedy="These weights look at the whole picture at once: restore a part of it."
-        if unbounded
-        else "Close other programs, or restore a part of the picture.",
+        rows, columns = min(down, rows), min(across, columns)
+    if max(rows, columns) <= max(2 * _LEAST, fn.receptive_field or 0):
+        return None
+    smaller = (rows // 2, columns) if rows > columns else (rows, columns // 2)
+    _log.warning(
+        "memory ran out at tiles of %d×%d px; going on with %d×%d",
+        columns,
+        rows,
+        smaller[1],
+        smaller[0],
     )
+    return smaller
 
 
 def enlarged(image: Tensor, scale: int) -> Tensor:

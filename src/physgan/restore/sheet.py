@@ -89,6 +89,7 @@ class Sheet:
                     remedy="Replace it with --overwrite, or name another.",
                 )
         self._pages, self._cells, self._failed = pages, list[Image.Image](), 0
+        self._overwrite = overwrite
 
     def add(self, name: str, before: Path, after: Path | None) -> Written | None:
         """Adds a picture, and writes the page that is full by it.
@@ -122,7 +123,7 @@ class Sheet:
         page = self.page
         try:
             page.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(page) as beside:
+            with replacing(page, overwrite=self._overwrite) as beside:
                 _drawn(cells).save(beside, format=_KINDS[page.suffix.lower()], quality=90)
         except OSError as error:
             raise ImageError(

@@ -17,11 +17,11 @@ from physgan.images.picture import Page
 from physgan.images.strips import Strips, writing_strips
 from physgan.networks.window import Search
 from physgan.restore.device import Elsewhere, middle
-from physgan.restore.memory import ran_out
-from physgan.restore.page import chosen_side, restore_page
+from physgan.restore.memory import device_of, ran_out
+from physgan.restore.page import Room, chosen_side, restore_page
 from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.tiles import margin_of, on_grid
-from physgan.restore.whole import padded, padded_side
+from physgan.restore.whole import MINIMUM, padded, padded_side
 from physgan.types import Conditional, RestoreFn
 
 _BICUBIC = 2
@@ -83,8 +83,12 @@ def restore_strips(
         if fn.global_statistics:
             fn = _conditioned(fn, strips.again(), part_of(progress, 0.0, _LOOKING))
             progress = part_of(progress, _LOOKING, 1.0)
+        elif isinstance(fn, Elsewhere) and not fn.settled:
+            fn = _settled(fn, strips.again())
         side = on_grid(fn, tile if tile is not None else chosen_side(fn))
-        margin = max(margin_of(fn), on_grid(fn, _BICUBIC))
+        # No window is so low that it would be padded below, where the whole goes on.
+        margin = max(margin_of(fn), on_grid(fn, _BICUBIC), on_grid(fn, MINIMUM))
+        room = Room()
         window, start = strips.read(side + margin), 0
         for top in range(0, height, side):
             bottom = min(top + side, height)
@@ -96,8 +100,22 @@ def restore_strips(
             within = part_of(progress, top / height, bottom / height)
             # One tile from top to bottom of the strip with its margins; several from left to right.
             sides = (window.colour.shape[1], side)
-            restored = restore_page(fn, window, strength=strength, tile=sides, progress=within)
+            restored = restore_page(
+                fn, window, strength=strength, tile=sides, progress=within, room=room
+            )
             take(_rows(restored, scale * (top - start), scale * (bottom - start)))
+        strips.require_same()
+
+
+def _settled(fn: Elsewhere, strips: Strips) -> Elsewhere:
+    """`fn` in one precision for all strips, which the middle of the picture decides."""
+    rows, columns = middle(strips.height, strips.width)
+    strips.skip(rows.start)
+    colour = strips.read(rows.stop - rows.start).colour[None, :, :, columns]
+    if fn.channels == 1 or colour.shape[1] == 1:
+        colour = colour[:, :1].expand(-1, fn.channels, -1, -1)
+    fn.settle_by(colour)
+    return fn.as_settled()
 
 
 def _conditioned(fn: RestoreFn, strips: Strips, progress: Progress) -> RestoreFn:
@@ -124,22 +142,23 @@ def _conditioned(fn: RestoreFn, strips: Strips, progress: Progress) -> RestoreFn
         search.add(padded(fn, y))
         progress(1 - left / strips.height)
     window = search.found()
-    if isinstance(fn, Elsewhere):
-        fn.settle_by(torch.cat(piece, dim=2))
     while True:
+        device = device_of(fn)
         try:
+            if isinstance(fn, Elsewhere):
+                fn.settle_by(torch.cat(piece, dim=2))
             with torch.inference_mode():
                 return fn.conditioned(window)
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
-            if not (isinstance(fn, Elsewhere) and fn.fall_back()):
-                raise OutOfMemory(
-                    f"picture file '{strips.path}'",
-                    expected="memory to find its kernel",
-                    got="none left",
-                    remedy="Close other programs.",
-                ) from error
+        if not (isinstance(fn, Elsewhere) and fn.fall_back(device)):
+            raise OutOfMemory(
+                f"picture file '{strips.path}'",
+                expected="memory to find its kernel",
+                got="none left",
+                remedy="Close other programs.",
+            )
 
 
 def _rows(page: Page, start: int, stop: int | None) -> Page:

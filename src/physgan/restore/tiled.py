@@ -50,13 +50,10 @@ def restore_tiled(
             got="one whose every pixel depends on the whole image",
             remedy="Restore the image whole.",
         )
-    check_images(fn, y)
+    fn = conditioned_by(fn, y)
     height, width = y.shape[2:]
     whole = padded(fn, y)
     rows, columns = whole.shape[2:]
-    if fn.global_statistics and isinstance(fn, Conditional):
-        with torch.inference_mode():
-            fn = fn.conditioned(whole)
     tiles = cut(fn, rows, columns, tile=tile)
     first = 0.9 if fn.global_statistics else 0.0  # what the statistics take of the time
     known = gather(fn, whole, tiles, progress=part_of(progress, 0.0, first))
@@ -72,6 +69,19 @@ def restore_tiled(
             kept = 0
         told(number / len(tiles))
     return result[:, :, : fn.scale * height, : fn.scale * width].clamp_(0, 1)
+
+
+def conditioned_by(fn: RestoreFn, y: Tensor) -> RestoreFn:
+    """`fn`, or, where it is `Conditional` on the whole image, the restorer of `y` and its parts.
+
+    Raises:
+        ShapeError: as `restore_whole`.
+    """
+    check_images(fn, y)
+    if not (fn.global_statistics and isinstance(fn, Conditional)):
+        return fn
+    with torch.inference_mode():
+        return fn.conditioned(padded(fn, y))
 
 
 PIXELS = 3 << 20

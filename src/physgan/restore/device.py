@@ -105,10 +105,9 @@ class Elsewhere:
         if self._bf16 is not None or piece.shape[1] != self.channels:
             return
         if piece.dtype == torch.float32 and piece.shape[2] * piece.shape[3] >= _LEAST:
-            piece = padded(self.fn, piece.to(self.device))
             with self._settling:
                 if self._bf16 is None:
-                    self._bf16 = _serves_as_far_as_memory_goes(self.fn, piece)
+                    self._bf16 = _serves_as_far_as_memory_goes(self.fn, piece, self.device)
 
     def fall_back(self, full: torch.device) -> bool:
         """Goes on on the CPU, with a warning, where memory of another device has run out.
@@ -174,9 +173,11 @@ def middle(height: int, width: int) -> tuple[slice, slice]:
     return slice(top, top + rows), slice(left, left + columns)
 
 
-def _serves_as_far_as_memory_goes(fn: RestoreFn, y: Tensor) -> bool | None:
+def _serves_as_far_as_memory_goes(
+    fn: RestoreFn, piece: Tensor, device: torch.device
+) -> bool | None:
     try:
-        return bf16_serves(fn, y)
+        return bf16_serves(fn, padded(fn, piece.to(device)))
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise

@@ -173,8 +173,16 @@ def _sides(fn: RestoreFn, y: Tensor) -> Sides | None:
 
 
 def chosen_side(fn: RestoreFn) -> int:
-    """Side of the tiles that memory allows for an image at a time."""
-    return tile_side(fn, pixels=_room(fn))
+    """Side of the tiles that memory allows for an image at a time, on the CPU if nowhere else."""
+    while True:
+        device = device_of(fn)
+        try:
+            return tile_side(fn, pixels=_room(fn))
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            if not (isinstance(fn, Elsewhere) and fn.fall_back(device)):
+                raise
 
 
 def _room(fn: RestoreFn) -> int:

@@ -88,7 +88,7 @@ SEEN = {
         "a grey one over towers turns reddish in part. Thin haze far away in a bright scene stays.",
     ),
     "derain": Seen(
-        "bc733858a5f1",
+        "91d46458b340",
         "Of fifteen rainy photographs from papers of the field (2026-11-29; they may not be copied "
         "here) streaks go in nearly all, few of them at night and against the light; of falling "
         "snow the fine part goes, and flakes, splashes and the veil of distant rain stay.",

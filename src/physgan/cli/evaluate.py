@@ -33,7 +33,7 @@ class Arguments:
     output: Path
     """Folder for per_image.jsonl and summary.json."""
     task: str | None = None
-    """Name of shipped weights."""
+    """Name of shipped weights, as physgan tasks lists them."""
     weights: str | None = None
     """A weights file, the folder of a run, an exported graph, or org/name of the Hugging Face hub,
     in place of a task."""

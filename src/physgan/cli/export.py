@@ -21,7 +21,7 @@ class Arguments:
     output: Path
     """The file, ending in .onnx."""
     task: str | None = None
-    """Name of shipped weights."""
+    """Name of shipped weights, as physgan tasks lists them."""
     weights: str | None = None
     """A weights file, the folder of a run, or org/name of the Hugging Face hub, in place of a
     task."""

@@ -32,7 +32,7 @@ class Arguments:
     output: Path
     """Folder of the results; names, endings and paths within folders are kept."""
     task: str | None = None
-    """Name of shipped weights."""
+    """Name of shipped weights, as physgan tasks lists them."""
     weights: str | None = None
     """A weights file, the folder of a run, an exported graph, or org/name of the Hugging Face hub,
     in place of a task."""

@@ -35,7 +35,7 @@ _FORMAT = "physgan-checkpoint-1"
 _GLOBAL = "global"
 _GLOBAL_CUDA = "global-cuda"
 # Parts of checkpoints, and what a killed process left beside the file that it was writing.
-_OURS = re.compile(r"checkpoint-\d+-[0-9a-f]{8}\.\d+|\..+\.\d+\.part")
+_OURS = re.compile(r"checkpoint-\d+-[0-9a-f]{8}\.\d+|\..+\.[0-9a-f]+\.part")
 
 
 @dataclass

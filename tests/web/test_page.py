@@ -215,11 +215,11 @@ def test_what_was_restored_goes_with_the_pictures(page: Page) -> None:
 
 def test_clear_cancels_what_is_at_work(page: Page) -> None:
     large = photograph(1200, 1000)
-    choose(page, "derain", *((f"{letter}.jpg", large) for letter in "abcd"))
+    choose(page, "derain", *((f"{letter}.jpg", large) for letter in "abcdefgh"))
     page.get_by_role("button", name="Restore", exact=True).click()
     expect(page.locator("#told progress")).to_be_visible(timeout=20_000)
     page.get_by_role("button", name="Clear").click()
-    expect(page.locator("#told")).to_contain_text("d.jpg: cancelled, not restored.", timeout=60_000)
+    expect(page.locator("#told")).to_contain_text("h.jpg: cancelled, not restored.", timeout=60_000)
 
 
 # Of an element's colour, or its border's, to what lies behind it.

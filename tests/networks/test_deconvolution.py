@@ -319,7 +319,7 @@ def test_in_training_half_of_its_kernels_are_those_there_will_be() -> None:
     with torch.no_grad():
         kernel, noise = made._of_edges(made.first.look(y), y, x)
         found, measured = made.blur_of(y)
-    assert torch.allclose(kernel[0], found[0], atol=1e-6)
+    assert torch.allclose(kernel[0], found[0], atol=1e-4)  # single precision in training
     assert not torch.allclose(kernel[1:], found[1:], atol=1e-3)
     assert measured is not None
     assert torch.allclose(noise, measured)

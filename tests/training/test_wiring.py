@@ -169,6 +169,17 @@ def test_precision_is_that_of_every_pass(tmp_path: Path, precision: str) -> None
     assert all(p.dtype == torch.float32 for n in networks.values() for p in n.parameters())
 
 
+def test_pictures_keep_their_levels_in_bf16(tmp_path: Path) -> None:
+    networks = players()
+    seen: dict[str, set[torch.dtype]] = {name: set() for name in networks}
+    for name, network in networks.items():
+        network.register_forward_pre_hook(
+            lambda _, given, name=name: seen[name].update(image.dtype for image in given)
+        )
+    run(tmp_path, networks, precision="bf16")
+    assert seen == {name: {torch.float32} for name in networks}
+
+
 def test_bf16_is_chosen_where_there_are_units_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,10 +43,12 @@ def strong_edges_kernel(y: Tensor, *, side: int) -> Tensor:
     """The kernels that blurred pictures, in grey, with the middle of their light in the middle.
 
     The more noise, the smoother they are and the less they tell; small pictures have too few
-    edges.
+    edges. The last digit can decide whether a slope counts: pictures are to be given in double
+    precision where the result has to be the same everywhere.
 
     Args:
-        y: N×C×h×w in [0, 1], both sides of at least 4 px.
+        y: N×C×h×w in [0, 1], both sides of at least 4 px; computed in its type, at least in
+            float32.
         side: of the kernels, odd.
 
     Returns:
@@ -55,8 +57,7 @@ def strong_edges_kernel(y: Tensor, *, side: int) -> Tensor:
     Raises:
         ShapeError: nothing would be left of a quarter of the picture.
     """
-    # In double precision, lest the last digit decide whether a slope counts.
-    grey = y.double().mean(dim=1, keepdim=True)
+    grey = y.to(torch.promote_types(y.dtype, torch.float32)).mean(dim=1, keepdim=True)
     noise = noise_of(grey)
     # Two samples, since one explains every picture by itself.
     kernel = F.pad(y.new_full((y.shape[0], 1, 2), 0.5, dtype=torch.float32), (0, 1, 1, 1))

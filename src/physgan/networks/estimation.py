@@ -28,11 +28,13 @@ def estimated_kernel(
     """The kernels that best explain `y` as a blurred `x`, one for each picture.
 
     Ridge regression of the slopes of `y` on those of `x`, in grey, over the pixels whose kernel
-    lies inside of the picture; what comes out negative or faint is put to zero.
+    lies inside of the picture; what comes out negative or faint is put to zero. What is solved is
+    close to having no one solution: in single precision digits that mean nothing show in the
+    result, so pictures are to be given in double where it has to be the same everywhere.
 
     Args:
         x: N×C×h×w, an estimate of the clear pictures.
-        y: N×C×h×w, what was observed.
+        y: N×C×h×w, what was observed; computed in the finer type of both, at least in float32.
         side: of the kernels, odd.
         ridge: price of a kernel's square, as a share of what stands on the diagonal; one number, or
             N×1×1. The more noise, the more.
@@ -47,11 +49,12 @@ def estimated_kernel(
     """
     reach = side // 2
     nothing = F.pad(torch.ones_like(y[:, :1, :1, :1], dtype=torch.float32)[:, 0], (reach,) * 4)
-    # In double precision, since what is solved is close to having no one solution.
-    clear, observed = (slopes(u.double().clamp(0, 1).mean(dim=1)) for u in (x, y))
+    precision = torch.promote_types(x.dtype, y.dtype)
+    precision = torch.promote_types(precision, torch.float32)
+    clear, observed = (slopes(u.to(precision).clamp(0, 1).mean(dim=1)) for u in (x, y))
     # The last row and the last column have no slope.
-    inside = _inside(y.shape[-2] - 1, side, y.device)[:, None]
-    inside = F.pad(inside * _inside(y.shape[-1] - 1, side, y.device), (0, 1, 0, 1))
+    inside = _inside(y.shape[-2] - 1, side, clear)[:, None]
+    inside = F.pad(inside * _inside(y.shape[-1] - 1, side, clear), (0, 1, 0, 1))
     # Nothing that counts wraps around, whatever the room; a picture smaller than the kernel needs
     # some, and transforms are quick at few lengths.
     room = [
@@ -111,7 +114,7 @@ def _regressed(
     """Ridge regression by conjugate gradients, of observed slopes on clear ones.
 
     Args:
-        clear: N×2×h×w, float64.
+        clear: N×2×h×w, float32 or float64.
         observed: the same, 0 where they do not count.
         inside: h×w, 1 where they do.
         ridge: see `estimated_kernel`.
@@ -154,12 +157,12 @@ def _regressed(
     return kernel.roll((reach, reach), (-2, -1))[:, :side, :side]
 
 
-def _inside(length: int, side: int, device: torch.device) -> Tensor:
+def _inside(length: int, side: int, like: Tensor) -> Tensor:
     """1 where a kernel lies inside of `length` samples; nowhere where too few of these do."""
-    at, last = torch.arange(length, device=device), length - 1
+    at, last = torch.arange(length, device=like.device), length - 1
     reach = side // 2
     enough = (at >= 3 * side - 2).any()
-    return ((at >= reach) & (at <= last - reach) & enough).double()
+    return ((at >= reach) & (at <= last - reach) & enough).to(like.dtype)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -46,6 +46,7 @@ from physgan.training.validate import validate
 
 try:
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins import MixedPrecision
 except ModuleNotFoundError as error:
     if error.name != "lightning_fabric":
         raise
@@ -57,8 +58,6 @@ except ModuleNotFoundError as error:
     ) from None
 
 _log = logging.getLogger("physgan")
-
-_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
 @dataclass(frozen=True)
@@ -274,8 +273,9 @@ def _fabric(device: str, precision: str) -> tuple[Fabric, str]:
         name = torch.cuda.get_device_name(found) if found.type == "cuda" else found.type
         arithmetic = f"{precision} on {name}"
         _log.info("training in %s", arithmetic)
-        chosen: Any = _PRECISION[precision]
-        return Fabric(accelerator=device, devices=1, precision=chosen), arithmetic
+        if precision == "bf16":
+            return Fabric(accelerator=device, devices=1, plugins=[_Mixed(found)]), arithmetic
+        return Fabric(accelerator=device, devices=1, precision="32-true"), arithmetic
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
             f"device '{device}'",
@@ -283,6 +283,20 @@ def _fabric(device: str, precision: str) -> tuple[Fabric, str]:
             got=" ".join(str(error).split()).rstrip("."),
             remedy="--device auto takes the best there is.",
         ) from None
+
+
+class _Mixed(MixedPrecision):
+    """bf16 where autocast takes it, but pictures as they are.
+
+    In bf16 they have fewer levels than in a file.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__("bf16-mixed", device.type)
+
+    def convert_input(self, data: Any) -> Any:
+        """Lightning's would be in bf16."""
+        return data
 
 
 def _players(

@@ -178,13 +178,13 @@ class OnnxDeconvolution:
         side = self._graph.kernel["side"]
         window = steepest(y, self.window)
         if self._graph.kernel["edges"]:
-            return blur_by_edges(window, side=side)
+            return blur_by_edges(window.double(), side=side)
 
         def second(kernel: Tensor) -> Tensor:
             return self._graph.run(window, kernel=kernel)[0]
 
         look = self._graph.run(window, kernel=no_blur(window, side=side))[1]
-        return kernel_by_looks(window, look, second, side=side), None
+        return kernel_by_looks(window.double(), look, second, side=side), None
 
 
 def _restorer(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:

@@ -24,8 +24,9 @@ from benchmarks.pages import measure as read_pages
 from physgan.errors import WeightsError
 from physgan.files import replacing, write_text
 from physgan.restore.restorer import Restorer
-from physgan.weights.catalogue import SHIPPED, find_weights
+from physgan.weights.catalogue import SHIPPED
 from physgan.weights.file import JSON, load_weights, save_weights
+from physgan.weights.find import find_weights
 
 LARGEST = 8_000_000
 """Bytes of one shipped file."""

@@ -21,8 +21,9 @@ from benchmarks.checks import FLOORS, measure
 from physgan.errors import UsageError
 from physgan.files import write_text
 from physgan.restore.restorer import Restorer
-from physgan.weights.catalogue import SHIPPED, find_weights, shipped_file
+from physgan.weights.catalogue import SHIPPED, shipped_file
 from physgan.weights.file import WeightsInfo, read_info
+from physgan.weights.find import find_weights
 
 
 def require_twins(shipped: WeightsInfo, twin: WeightsInfo) -> tuple[int, bool]:

@@ -25,8 +25,9 @@ from physgan.recipes.schema import Recipe
 from physgan.restore.restorer import Restorer
 from physgan.weights import catalogue
 from physgan.weights.card import card_of
-from physgan.weights.catalogue import SHIPPED, find_weights, shipped_file
+from physgan.weights.catalogue import SHIPPED, shipped_file
 from physgan.weights.file import JSON, WeightsInfo, read_info
+from physgan.weights.find import find_weights
 from tests.restore.small import small_weights
 
 ROOT = Path(__file__).parents[2]

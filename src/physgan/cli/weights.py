@@ -21,7 +21,8 @@ def chosen_weights(task: str | None, weights: str | None) -> Path:
         WeightsError: there is no such file, the shipped one was changed, or the hub gives none.
     """
     from physgan.errors import UsageError
-    from physgan.weights.catalogue import SHIPPED, find_weights, shipped_file
+    from physgan.weights.catalogue import SHIPPED, shipped_file
+    from physgan.weights.find import find_weights
 
     if task is not None and weights is None:
         if task not in SHIPPED:

@@ -44,8 +44,9 @@ from physgan.training.loop import Outcome, Plan, fit
 from physgan.training.state import MANIFEST
 from physgan.training.step import CLEAR, GENERATOR, OBSERVATION
 from physgan.weights.card import card
-from physgan.weights.catalogue import SHIPPED, find_weights
+from physgan.weights.catalogue import SHIPPED
 from physgan.weights.file import JSON, WeightsInfo, load_weights, save_weights
+from physgan.weights.find import find_weights
 
 _log = logging.getLogger("physgan")
 

@@ -15,8 +15,8 @@ from physgan.restore.device import Elsewhere
 from physgan.restore.file import restore_file, taken
 from physgan.restore.page import restore_images
 from physgan.types import RestoreFn
-from physgan.weights.catalogue import find_weights
 from physgan.weights.file import WeightsInfo, load_weights
+from physgan.weights.find import find_weights
 from physgan.weights.hub import push, require_repository, save_folder
 
 _FAR_ABOVE = 8.0

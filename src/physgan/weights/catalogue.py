@@ -9,7 +9,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from physgan.errors import WeightsError, nearest
-from physgan.weights.hub import fetch, is_repository
 
 _FOLDER = Path(str(resources.files("physgan.weights"))) / "shipped"
 
@@ -49,38 +48,3 @@ def shipped_file(name: str) -> Path:
             remedy="Install physgan again.",
         )
     return path
-
-
-def find_weights(source: str | Path) -> Path:
-    """The weights file behind a shipped name, a file, a folder that holds one, or `org/name`.
-
-    The first of these that there is; of the hub, see `physgan.weights.hub`. A `Path` is never
-    taken for a name.
-
-    Raises:
-        WeightsError: none of them.
-        UsageError: `org/name`, and huggingface_hub is not installed.
-    """
-    if str(source) in SHIPPED and not isinstance(source, Path):
-        return shipped_file(str(source))
-    path = Path(source)
-    if path.is_file():
-        return path
-    if path.is_dir():
-        # As a run leaves them, and as repositories of the hub hold them.
-        for name in ("weights.safetensors", "model.safetensors"):
-            if (path / name).is_file():
-                return path / name
-        raise WeightsError(
-            f"folder '{path}'",
-            expected="weights.safetensors or model.safetensors in it",
-            got="none",
-            remedy="A run's folder has it once the first checkpoint is written.",
-        )
-    if not isinstance(source, Path) and is_repository(source):
-        return fetch(source)
-    if isinstance(source, Path) or path.suffix or "/" in str(source):
-        raise WeightsError(
-            f"weights '{source}'", expected="a file or a folder", got="nothing there"
-        )
-    return shipped_file(str(source))

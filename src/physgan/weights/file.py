@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from physgan.errors import PhysganError, WeightsError, nearest
 from physgan.files import write_bytes
 from physgan.networks import GENERATORS, RestorationNetwork
+from physgan.weights.catalogue import SHIPPED
 
 FORMAT_VERSION = 1
 
@@ -235,8 +236,6 @@ def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 def _read(path: str | os.PathLike[str], *, tensors: bool) -> tuple[WeightsInfo, dict[str, Tensor]]:
     if not Path(path).is_file():
-        from physgan.weights.catalogue import SHIPPED  # which imports this module
-
         folder = Path(path).is_dir()
         remedy = "Restorer.from_pretrained takes the folder of a run." if folder else ""
         if str(path) in SHIPPED and not folder:

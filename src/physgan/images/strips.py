@@ -1,8 +1,9 @@
 """Picture files read and written from top to bottom, for those too large for memory.
 
-One page of unsigned numbers of up to 16 bits, grey or RGB, with or without transparency, whose file
-has its rows in the order in which they are seen: what large pictures are. Others are read whole
-(picture.py). What comes back is the same either way, to the last bit.
+One page of unsigned numbers of up to 16 bits, grey or RGB, with or without transparency: what large
+pictures are. Others are read whole (picture.py). What comes back is the same either way, to the
+last bit. A file whose rows are not in the order in which they are seen, or that is decoded at once,
+is in memory as its own numbers, an eighth or less of what the whole takes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,14 @@ from physgan.images.picture import (
     open_pages,
     page_of,
 )
-from physgan.images.vips import check_file, open_vips, refuse_foreign, require_vips, unread
+from physgan.images.vips import (
+    check_file,
+    is_turned,
+    open_vips,
+    refuse_foreign,
+    require_vips,
+    unread,
+)
 from physgan.images.write import bits_for, dressed, kind_for, numbers_for, save, telling
 
 _SKIPPED = 256
@@ -46,15 +54,23 @@ class Strips:
         form: what the file is besides its pixels.
         alphas: 1 where it has transparency.
         state: of the file, from before it was opened.
+        held: whether the image is in memory, and can be read more than once.
     """
 
     def __init__(
-        self, path: Path, image: Any, form: Form, alphas: int, state: tuple[int, ...]
+        self,
+        path: Path,
+        image: Any,
+        form: Form,
+        alphas: int,
+        state: tuple[int, ...],
+        *,
+        held: bool = False,
     ) -> None:
         self.path, self.form, self.alphas = path, form, alphas
         self.height: int = image.height
         self.width: int = image.width
-        self._image, self._row, self._state = image, 0, state
+        self._image, self._row, self._state, self._held = image, 0, state, held
         self._region: Any = None
 
     def read(self, rows: int) -> Page:
@@ -98,6 +114,10 @@ class Strips:
         Raises:
             ImageError: it is no longer what it was.
         """
+        if self._held:
+            self.require_same()
+            form, alphas = self.form, self.alphas
+            return Strips(self.path, self._image, form, alphas, self._state, held=True)
         strips = open_strips(self.path)
         if strips is None or strips._state != self._state:
             raise self._changed()
@@ -145,14 +165,12 @@ def open_strips(path: Path, *, above: int = 0) -> Strips | None:
         first = open_vips(vips, path)
         if first.width * first.height <= above:
             return None
-        if "orientation" in first.get_fields() and first.get("orientation") in range(2, 9):
-            return None  # to be turned
         kind, images = open_pages(vips, path)
         image = images[0]
         alphas = int(image.hasalpha())
         if (
             len(images) > 1
-            or kind in ("gif", "avif", "heic")  # read whole in any case
+            or kind == "gif"  # whose frames are read otherwise
             or image.format not in WHITE
             or image.interpretation not in ("b-w", "srgb", "grey16", "rgb16")
             or image.bands - alphas != bands_of(image.interpretation)
@@ -170,7 +188,7 @@ def open_strips(path: Path, *, above: int = 0) -> Strips | None:
         )
     except (vips.Error, UnicodeError) as error:
         raise unread(path, head, error, expected=EXPECTED) from None
-    return Strips(path, image, form, alphas, state)
+    return Strips(path, image, form, alphas, state, held=is_turned(first))
 
 
 @contextmanager

@@ -169,15 +169,18 @@ def open_vips(vips: Any, path: Path, **options: Any) -> Any:
     return vips.Image.new_from_source(source, "", access="sequential", fail_on="error", **options)
 
 
+def is_turned(image: Any) -> bool:
+    """Whether the rows of an image from `open_vips` are not in the order in which they are seen."""
+    return "orientation" in image.get_fields() and image.get("orientation") in range(3, 9)
+
+
 def upright(image: Any) -> Any:
-    """An image from `open_vips`, turned as its orientation asks for.
+    """An image from `open_vips`, turned as its orientation asks for: in memory, where it has to be.
 
     Raises:
         pyvips.Error: it has to be read for that, and cannot be.
     """
-    orientation = image.get("orientation") if "orientation" in image.get_fields() else 1
-    # What is read from top to bottom comes in another order but for the first two.
-    return (image if orientation in (1, 2) else image.copy_memory()).autorot()
+    return (image.copy_memory() if is_turned(image) else image).autorot()
 
 
 def unread(path: Path, head: bytes, error: Exception, *, expected: str) -> ImageError:

@@ -116,6 +116,8 @@ def _run(name: str, argv: list[str]) -> int:
         prog=f"physgan {name}",
         description=module.describe(argv) if asked and hasattr(module, "describe") else None,
         return_unknown_args=True,
+        # Neither --no-json, which is as it is without, nor None, which nobody writes.
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
     )
     if unknown and not overridden:
         flags = [f"--{field.name.replace('_', '-')}" for field in fields(module.Arguments)]

@@ -3,6 +3,7 @@
 The commands that the faults are tried on are real modules, written to a folder of the test.
 """
 
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -181,6 +182,25 @@ def test_a_fault_with_a_remedy_is_one_line(
 def test_interruption_is_one_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(ARGV) == 130
     assert capsys.readouterr().err == "physgan: interrupted.\n"
+
+
+KILLED = "os.kill(os.getpid(), {}); time.sleep(9)"
+
+
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        (("import os, time", KILLED.format(int(number))), number)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+    ],
+    indirect=["command"],
+)
+def test_what_would_end_it_at_once_ends_it_as_ctrl_c_does(
+    command: str, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(ARGV) == 128 + number
+    assert capsys.readouterr().err == "physgan: terminated.\n"
+    assert signal.getsignal(number) is signal.SIG_DFL
 
 
 @obeys("return {}['no such key']")

@@ -234,3 +234,20 @@ def test_a_sheet_that_cannot_be_meant(
     assert part in err
     assert err.count("\n") == 1
     assert not (ground / "out").exists()
+
+
+def test_a_name_cannot_command_the_terminal(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_picture(ground / "in" / "new\nline\x1b[31m.png", torch.rand(3, 8, 9))
+    for more in ([], ["--dry-run", "--overwrite"]):
+        assert restore(ground, *more) == 0
+        told = "".join(capsys.readouterr())
+        assert "new\\nline\\x1b[31m.png" in told
+        assert "\x1b" not in told
+
+
+def test_links_to_folders_are_told(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (ground / "in" / "link").symlink_to(ground)
+    assert restore(ground, "--recursive") == 0
+    assert "link: left out, a link to a folder" in capsys.readouterr().err

@@ -50,7 +50,7 @@ def test_every_kind_that_is_taken_and_no_other(tmp_path: Path) -> None:
         [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert ended.stdout.splitlines() == [
-        ".avif taken ",
+        ".avif taken in strips, too",
         ".gif taken ",
         ".jpg taken in strips, too",
         ".png taken in strips, too",

@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import pyvips
 import torch
 
-from physgan.errors import PhysganError
+from physgan.errors import OutOfMemory, PhysganError
 from physgan.images import strips, write
 from physgan.images.picture import read_picture
 from physgan.restore import file, files
@@ -43,7 +44,8 @@ def names(jobs: list[Job], output: Path) -> list[str]:
 
 def test_relative_paths_and_names_are_kept(ground: Path) -> None:
     out = ground / "out"
-    jobs, faults, stray, unentered = plan([ground / "in"], out, recursive=True)
+    jobs, faults, stray, unentered, linked = plan([ground / "in"], out, recursive=True)
+    assert not linked
     assert unentered == 0
     assert names(jobs, out) == ["a.png", "broken.png", "deep/b.png", "Ünï 写真.png"]
     assert [path.name for path in stray] == ["notes.txt"]
@@ -578,7 +580,7 @@ def test_the_first_picture_that_can_tell_decides_whatever_thread_is_first(
 
 def _settles_by_brightness(self: Elsewhere, y: torch.Tensor) -> None:
     if not self.settled and float(y.max()) > 0.5:
-        self._bf16 = True
+        self._place = self._place._replace(bf16=True)
 
 
 class Precise(torch.nn.Module):
@@ -590,3 +592,83 @@ class Precise(torch.nn.Module):
         if float(y.max()) < 0.5:
             time.sleep(0.01)
         return torch.full_like(y, float(torch.is_autocast_enabled("cpu")))
+
+
+def test_links_that_lead_in_circles_cost_nobody_a_result(ground: Path) -> None:
+    for name in ("round.png", "round"):
+        (ground / "in" / name).symlink_to(name)
+    for recursive in (False, True):
+        jobs, faults, stray, *_ = plan([ground / "in"], ground / "out", recursive=recursive)
+        assert ground / "in" / "a.png" in [job.source for job in jobs]
+        assert ground / "in" / "round" in stray
+        assert not faults
+    outcomes = list(restore_files(Inverts(), jobs))
+    told = {outcome.source.name: outcome.status for outcome in outcomes}
+    assert (told["a.png"], told["round.png"]) == ("restored", "failed")
+
+
+def test_links_to_folders_are_told_where_folders_are_entered(ground: Path) -> None:
+    (ground / "elsewhere").mkdir()
+    write_picture(ground / "elsewhere" / "far.png", torch.rand(3, 8, 8))
+    (ground / "in" / "link").symlink_to(ground / "elsewhere")
+    asked = plan([ground / "in"], ground / "out", recursive=True)
+    assert asked.linked == [ground / "in" / "link"]
+    assert not any("link" in job.source.parts for job in asked.jobs)
+    assert not plan([ground / "in"], ground / "out").linked
+
+
+def test_a_result_takes_the_place_of_no_other_picture(tmp_path: Path) -> None:
+    for folder, level in (("one", 0.2), ("two", 0.8)):
+        (tmp_path / folder).mkdir()
+        write_picture(tmp_path / folder / "a.png", torch.full((3, 20, 20), level))
+    paths = [tmp_path / folder / "a.png" for folder in ("one", "two")]
+    for order in (paths, paths[::-1]):
+        jobs, (fault,), *_ = plan(order, tmp_path / "two")
+        assert [job.source for job in jobs] == [paths[1]]
+        assert fault.source == paths[0]
+        assert "one of them" in str(fault.error) or "for both" in str(fault.error)
+
+
+def test_a_picture_that_failed_is_not_held_by_its_fault(tmp_path: Path) -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    class Full(Inverts):
+        def __call__(self, y: torch.Tensor) -> torch.Tensor:
+            held.append(weakref.ref(y))
+            raise RuntimeError("can't allocate memory")
+
+    outcomes = list(restore_files(Full(), small(tmp_path, 3, side=300)))
+    assert [type(outcome.error) for outcome in outcomes] == [OutOfMemory] * 3
+    assert held
+    assert not any(reference() is not None for reference in held)
+
+
+def test_pictures_that_wait_for_others_of_their_size_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_WAITING", 4000)
+    jobs = small(tmp_path, 1)
+    for i in range(30):  # sizes that nobody shares
+        write_picture(tmp_path / "in" / f"own{i:02d}.png", torch.rand(3, 20 + 4 * i, 20))
+        jobs.append(Job(tmp_path / "in" / f"own{i:02d}.png", tmp_path / "out" / f"own{i:02d}.png"))
+    opened = counting(monkeypatch)
+    outcomes = restore_files(Inverts(), jobs)
+    assert next(outcomes).status == "restored"
+    assert len(opened) < 20
+    assert len(list(outcomes)) == 30
+
+
+def test_nobody_waits_for_what_was_not_begun(tmp_path: Path) -> None:
+    class Slow(Inverts):
+        def __call__(self, y: torch.Tensor) -> torch.Tensor:
+            time.sleep(0.2)
+            return super().__call__(y)
+
+    jobs = small(tmp_path, 12, side=250)
+    fn = Slow()
+    outcomes = restore_files(fn, jobs)
+    next(outcomes)
+    outcomes.close()
+    begun = len(fn.sizes)
+    assert begun <= 2 + 2 * torch.get_num_threads()
+    assert len(list((tmp_path / "out").iterdir())) <= begun

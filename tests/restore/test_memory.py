@@ -270,3 +270,36 @@ def test_what_nobody_uses_is_given_back() -> None:
     before = resident()
     memory.given_back()
     assert before - resident() > 40e6
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_limits_of_groups_around_the_process_count(
+    version: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its own and of all above; where a container has it by the host's name, the root's."""
+    names = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        2: ("memory.max", "memory.current", "inactive_file"),
+    }[version]
+    root = tmp_path / "memory" if version == 1 else tmp_path
+    told = tmp_path / "cgroup"
+    told.write_text("5:cpu,memory:/a/b\n3:devices:/x\n" if version == 1 else "0::/a/b\n")
+    read = Path.read_text
+
+    def redirected(path: Path, **how: Any) -> str:
+        return read(told if path == Path("/proc/self/cgroup") else path, **how)
+
+    monkeypatch.setattr(memory, "_GROUPS", tmp_path)
+    monkeypatch.setattr(Path, "read_text", redirected)
+    unlimited = memory._left_to_the_group()
+    assert unlimited > 1 << 60
+    for folder, limit in (("", 900), ("a/b", 1000), ("a", 500)):
+        place = root / folder
+        place.mkdir(parents=True, exist_ok=True)
+        for name, value in zip(names, (limit, 100, 30), strict=True):
+            text = f"{name} {value}" if "inactive" in name else str(value)
+            (place / ("memory.stat" if "inactive" in name else name)).write_text(text)
+        assert memory._left_to_the_group() == min(900, limit) - 100 + 30
+    (root / "memory.stat").write_text("nothing")
+    (root / names[0]).write_text("max")
+    assert memory._left_to_the_group() == 430

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from torch import Generator
 
-from physgan.errors import ShapeError
+from physgan.errors import OutOfMemory, ShapeError, UsageError
 from physgan.images.picture import Page
 from physgan.networks import ResNetGenerator
 from physgan.restore.page import enlarged, restore_images, restore_page
@@ -100,3 +101,29 @@ def test_progress_rises_to_the_whole(network: int, image: int) -> None:
     assert shares[0] > 0
     assert shares[-1] == pytest.approx(1)
     assert len(shares) == 4 * 5 * (3 if (network, image) == (1, 3) else 1)
+
+
+@pytest.mark.parametrize("strength", [-0.5, 1.5, float("nan")])
+def test_a_strength_that_is_none(strength: float) -> None:
+    with pytest.raises(UsageError, match="0 to 1"):
+        restore_page(Inverts(), page(3), strength=strength)
+
+
+def test_a_mixture_is_a_picture_without_gradients() -> None:
+    y = (2 * page(3).colour[None] - 0.5).requires_grad_()
+    x_hat = restore_images(Inverts(), y, strength=0.5)
+    assert not x_hat.requires_grad
+    assert 0 <= float(x_hat.min()) <= float(x_hat.max()) <= 1
+
+
+def test_smaller_tiles_are_not_tried_where_the_result_finds_no_room(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = Mock(side_effect=RuntimeError("can't allocate memory"))
+    monkeypatch.setattr("physgan.restore.page.room_for", full)
+    fn = Inverts()
+    with pytest.raises(OutOfMemory, match="result of 70×90"):
+        restore_images(fn, torch.rand(1, 3, 90, 70), tile=32)
+    assert full.call_count == 1
+    assert not fn.sizes
+    assert not caplog.records

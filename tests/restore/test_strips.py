@@ -541,3 +541,47 @@ def test_what_is_turned_is_decoded_once(tmp_path: Path, monkeypatch: pytest.Monk
     path.write_bytes(path.read_bytes() + b"more")
     with pytest.raises(ImageError, match="written since"):
         strips.again()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nothing tells of open files here")
+def test_nothing_holds_the_numbers_of_a_result_that_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unlinked() -> int:
+        links = (Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd"))
+        return sum(os.readlink(link).endswith("(deleted)") for link in links if link.is_symlink())
+
+    monkeypatch.setattr(file, "STREAMED", 0)
+    KINDS["rgb.png"](tmp_path / "a.png")
+    before = unlinked()
+    for number in range(4):
+        restore_file(Brightest(), tmp_path / "a.png", tmp_path / "out" / f"{number}.png", tile=16)
+    assert unlinked() == before
+
+
+@pytest.mark.parametrize("rows", [160, 164, 180, 190, 192, 200])
+def test_little_more_than_a_strip_is_not_restored_twice(
+    rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file, "STREAMED", 0)
+    monkeypatch.setattr("physgan.restore.strips.chosen_side", lambda fn: 160)
+    array = np.random.default_rng(0).integers(0, 256, (rows, 40, 3)).astype("uint8")
+    vips(array).pngsave(str(tmp_path / "a.png"))
+    fn = Brightest()
+    restore_file(fn, tmp_path / "a.png", tmp_path / "out" / "a.png")
+    assert sum(fn.rows) <= -(-rows // 4) * 4 + 2 * 16  # the margins of one seam at most
+    monkeypatch.setattr(file, "STREAMED", 1 << 60)
+    restore_file(fn, tmp_path / "a.png", tmp_path / "whole" / "a.png")
+    assert (tmp_path / "out" / "a.png").read_bytes() == (tmp_path / "whole" / "a.png").read_bytes()
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_the_wider_a_picture_and_its_result_the_lower_its_strips(
+    scale: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("physgan.restore.strips._VALUES", 64 * 61 * 4)
+    KINDS["rgb.png"](tmp_path / "rgb.png")
+    fn = Brightest(scale=scale)
+    whole, strips = both_ways(monkeypatch, tmp_path / "rgb.png", fn)
+    assert strips.read_bytes() == whole.read_bytes()
+    assert (max(fn.rows) < 97) == (scale == 2)

@@ -4,20 +4,25 @@ A command is a module with a dataclass `Arguments` and a function
 `run(arguments: Arguments, overrides: Sequence[str]) -> int`. It is imported only when chosen, so
 that help is quick. Where it says `TAKES_OVERRIDES = True`, arguments that `Arguments` does not
 know reach `run` as overrides; elsewhere they are an error. A function `describe(argv) -> str` may
-say more in help than the docstring of `Arguments`.
+say more in help than the docstring of `Arguments`. Where it says `ENDS_BY_ITSELF = True`, it sees
+to signals that would end it.
 
-Exit status: 0 all done, 1 some of the work failed, 2 wrong usage, 130 interrupted, 141 the reader
-of our output has gone. A fault with a remedy is one line; any other keeps its traceback.
+Exit status: 0 all done, 1 some of the work failed, 2 wrong usage, 130 interrupted, 143 terminated,
+129 its terminal has gone, 141 the reader of our output has gone. A fault with a remedy is one line;
+any other keeps its traceback.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from importlib import import_module
+from threading import current_thread, main_thread
 
 from physgan import __version__
 from physgan.errors import PhysganError, RecipeError, UsageError, nearest
@@ -57,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PhysganError as error:
         print(f"physgan: {error}", file=sys.stderr)
         return 2 if isinstance(error, RecipeError | UsageError) else 1
+    except _Terminated as ended:
+        print("physgan: terminated.", file=sys.stderr)
+        return 128 + ended.number
     except KeyboardInterrupt:
         print("physgan: interrupted.", file=sys.stderr)
         return 130
@@ -127,7 +135,41 @@ def _run(name: str, argv: list[str]) -> int:
             f"unknown argument '{named}' of '{name}'. {nearest(named, flags)} "
             f"See 'physgan {name} --help'."
         )
-    return int(module.run(arguments, unknown))
+    with nullcontext() if getattr(module, "ENDS_BY_ITSELF", False) else _ending_tidily():
+        return int(module.run(arguments, unknown))
+
+
+class _Terminated(KeyboardInterrupt):
+    """Somebody else ends the program."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextmanager
+def _ending_tidily() -> Iterator[None]:
+    """What would end the program at once ends it as Ctrl-C does: no half of a file stays behind.
+
+    The second time it does as it is told.
+    """
+    kinds = {getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")} - {None}
+    # Whoever has set another way, or ignores it, means it.
+    ours = [kind for kind in kinds if kind and signal.getsignal(kind) is signal.SIG_DFL]
+    if current_thread() is not main_thread():
+        ours = []
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise _Terminated(number)
+
+    for kind in ours:
+        signal.signal(kind, end)
+    try:
+        yield
+    finally:
+        for kind in ours:
+            signal.signal(kind, signal.SIG_DFL)
 
 
 def _wrong_usage(what: str) -> int:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 
 from physgan.cli.threads import wait_asleep
 
+ENDS_BY_ITSELF = True
+
 
 @dataclass
 class Arguments:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,12 +91,14 @@ def _restore(arguments: Arguments, source: Path) -> int:
     from physgan.restore.plan import plan
     from physgan.restore.sheet import Sheet
 
-    jobs, faults, stray, unentered = plan(
+    jobs, faults, stray, unentered, linked = plan(
         arguments.paths, arguments.output, recursive=arguments.recursive
     )
     say = _Teller(len(jobs), arguments.json)
     for path in stray:
-        say.left_out(path)
+        say.left_out(path, "no picture that physgan takes")
+    for path in linked:
+        say.left_out(path, "a link to a folder; name the folder itself")
     for fault in faults:
         say.fault(fault.source, fault.error)
     if unentered:
@@ -186,10 +189,10 @@ class _Teller:
         self._number = 0
         self._count = dict.fromkeys(("restored", "planned", "skipped", "failed", "left out"), 0)
 
-    def left_out(self, path: Path) -> None:
+    def left_out(self, path: Path, why: str) -> None:
         self._count["left out"] += 1
         self._record(source=str(path), status="left out")
-        self._say(f"{path}: left out, no picture that physgan takes")
+        self._say(f"{path}: left out, {why}")
 
     def unentered(self, folders: int) -> None:
         """Folders are no files: there is no line of JSON for them, and nothing is counted."""
@@ -209,7 +212,8 @@ class _Teller:
         if error is not None:
             self._say(f"physgan: {error}")
         elif not self._json:
-            print(f"{job.source} -> {job.target}" + (": skipped" if status == "skipped" else ""))
+            line = f"{job.source} -> {job.target}" + (": skipped" if status == "skipped" else "")
+            print(_without_commands(line))
 
     def outcome(self, outcome: Outcome) -> None:
         self._number += 1
@@ -248,7 +252,15 @@ class _Teller:
             print(json.dumps(record), flush=True)
 
     def _say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        print(_without_commands(line), file=sys.stderr, flush=True)
+
+
+def _without_commands(line: str) -> str:
+    """Control characters, such as names of files may hold, by their codes: terminals obey them."""
+    return "".join(
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) == "Cc" else letter
+        for letter in line
+    )
 
 
 @contextmanager

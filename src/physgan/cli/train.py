@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from physgan.training.logs import Watcher
 
 TAKES_OVERRIDES = True
+ENDS_BY_ITSELF = True  # with a checkpoint
 
 
 @dataclass

@@ -247,8 +247,14 @@ def writing_strips(
         file.flush()
         # libvips remembers files by name, and this name may have been that of another.
         image = vips.Image.rawload(name, width, height, bands, format=form.number, revalidate=True)
-        image = dressed(image.copy(interpretation=form.space), form)
-        save(path, image, kind, form, bits, overwrite=overwrite)
+        try:
+            image = dressed(image.copy(interpretation=form.space), form)
+            save(path, image, kind, form, bits, overwrite=overwrite)
+        finally:
+            # libvips keeps the last images for whoever might want them again, and with them files.
+            kept = vips.cache_get_max()
+            vips.cache_set_max(0)
+            vips.cache_set_max(kept)
 
 
 @contextmanager

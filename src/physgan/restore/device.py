@@ -10,6 +10,7 @@ import copy
 import logging
 from contextlib import AbstractContextManager, nullcontext
 from threading import Lock
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,34 +41,50 @@ _BANDED = 0.5
 """share of the values with no more digits than bf16 has, from which the result shows steps"""
 
 
+class _Place(NamedTuple):
+    """A restorer, where it runs, and whether in bf16; None: that is still to be decided."""
+
+    fn: RestoreFn
+    device: torch.device
+    bf16: bool | None
+
+
 class Elsewhere:
     """A `RestoreFn` on a device of its own, for images on any."""
 
     def __init__(self, fn: RestoreFn, device: torch.device) -> None:
-        self.fn, self.device = fn, device
         self.channels, self.scale, self.multiple_of = fn.channels, fn.scale, fn.multiple_of
         self.receptive_field, self.global_statistics = fn.receptive_field, fn.global_statistics
         self.window = fn.window if isinstance(fn, Conditional) else None
-        self._bf16 = self._undecided(device)
+        # Threads take it as a whole and change it as a whole: never a network of one device and the
+        # name of another.
+        self._place = _Place(fn, device, _undecided(fn, device))
         self._settling, self._moving = Lock(), Lock()
         self._origin: Elsewhere | None = None
 
     @property
+    def fn(self) -> RestoreFn:
+        """What runs there."""
+        return self._place.fn
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self._place.device
+
+    @property
     def precision(self) -> str:
         """`bf16` or `fp32`: what the next picture is computed in, unless `settle` decides anew."""
-        return "bf16" if self._bf16 else "fp32"
-
-    def _undecided(self, device: torch.device) -> bool | None:
-        # Only of networks do we know that they heed autocast.
-        return None if isinstance(self.fn, nn.Module) and has_bf16(device) else False
+        return "bf16" if self._place.bf16 else "fp32"
 
     @property
     def settled(self) -> bool:
         """Whether the precision is decided on, for this picture and those to come."""
-        return self._bf16 is not None
+        return self._place.bf16 is not None
 
     def __call__(self, y: Tensor) -> Tensor:
-        return _run(self.fn, y.to(self.device), bf16=bool(self._bf16)).to(y.device)
+        fn, device, bf16 = self._place
+        return _run(fn, y.to(device), bf16=bool(bf16)).to(y.device)
 
     def conditioned(self, y: Tensor) -> RestoreFn:
         """The restorer of `y` and its parts, on the same device; this one where it needs no other.
@@ -75,19 +92,20 @@ class Elsewhere:
         Args:
             y: N×C×h×w that the restorer takes.
         """
-        if not isinstance(self.fn, Conditional):
+        fn, device, bf16 = self._place
+        if not isinstance(fn, Conditional):
             return self
-        with _precision(self.device, bf16=bool(self._bf16)):
-            return self.as_settled(self.fn.conditioned(y.to(self.device)))
+        with _precision(device, bf16=bool(bf16)):
+            return self._local(_Place(fn.conditioned(y.to(device)), device, bool(bf16)))
 
-    def as_settled(self, fn: RestoreFn | None = None) -> Elsewhere:
-        """This restorer for one picture, whose parts all have the precision of now.
+    def as_settled(self) -> Elsewhere:
+        """This restorer for one picture, whose parts all have the precision of now."""
+        place = self._place
+        return self._local(place._replace(bf16=bool(place.bf16)))
 
-        Args:
-            fn: in its place, one that it made.
-        """
-        local = Elsewhere(self.fn if fn is None else fn, self.device)
-        local._bf16, local._origin = bool(self._bf16), self
+    def _local(self, place: _Place) -> Elsewhere:
+        local = Elsewhere(place.fn, place.device)
+        local._place, local._origin = place, self
         return local
 
     def settle(self, y: Tensor) -> None:
@@ -96,18 +114,23 @@ class Elsewhere:
         Args:
             y: N×C×h×w, what is to be restored next.
         """
-        if self._bf16 is None and y.ndim == 4:
+        if not self.settled and y.ndim == 4:
             rows, columns = middle(*y.shape[2:])
             self.settle_by(y[:1, :, rows, columns])
 
     def settle_by(self, piece: Tensor) -> None:
         """As `settle`, where only the `middle` of the picture is at hand, 1×C×h×w."""
-        if self._bf16 is not None or piece.shape[1] != self.channels:
+        if self.settled or piece.shape[1] != self.channels:
             return
         if piece.dtype == torch.float32 and piece.shape[2] * piece.shape[3] >= _LEAST:
             with self._settling:
-                if self._bf16 is None:
-                    self._bf16 = _serves_as_far_as_memory_goes(self.fn, piece, self.device)
+                place = self._place
+                if place.bf16 is not None:
+                    return
+                bf16 = _serves_as_far_as_memory_goes(place.fn, piece, place.device)
+                with self._moving:  # whoever moved it meanwhile has to decide again
+                    if self._place is place:
+                        self._place = place._replace(bf16=bf16)
 
     def fall_back(self, full: torch.device) -> bool:
         """Goes on on the CPU, with a warning, where memory of another device has run out.
@@ -142,10 +165,15 @@ class Elsewhere:
                 self._move(device)
 
     def _move(self, device: torch.device) -> None:
-        if isinstance(self.fn, nn.Module):
-            self.fn = _copied(self.fn, device)  # type: ignore[assignment]
-        self.device = device
-        self._bf16 = self._undecided(device)
+        fn: Any = self.fn
+        if isinstance(fn, nn.Module):
+            fn = _copied(fn, device)
+        self._place = _Place(fn, device, _undecided(fn, device))
+
+
+def _undecided(fn: RestoreFn, device: torch.device) -> bool | None:
+    # Only of networks do we know that they heed autocast.
+    return None if isinstance(fn, nn.Module) and has_bf16(device) else False
 
 
 def _copied(network: nn.Module, device: torch.device) -> nn.Module:

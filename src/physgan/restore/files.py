@@ -6,6 +6,7 @@ A fault in one picture never costs another its result: it is an outcome beside t
 from __future__ import annotations
 
 import time
+import traceback
 from collections import deque
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -28,10 +29,11 @@ from physgan.restore.page import SMALL
 from physgan.restore.pages import padded_size, restore_pages
 from physgan.restore.plan import Job
 from physgan.restore.progress import Progress, part_of, rising, untold
+from physgan.restore.whole import in_its_channels
 from physgan.types import RestoreFn
 
 _WAITING = 1 << 22
-"""pixels of pictures that may wait to be restored, and of results that may wait to be written"""
+"""pixels of pictures that may wait to be read on, for others of their size, and to be written"""
 _PATIENCE = 500
 """pictures that go past one that waits for others of its size"""
 
@@ -114,29 +116,33 @@ def restore_files(
         _one_core_each(fn) as (restoring, cores),
         ahead(opened, jobs, weight=_weight, room=_WAITING) as works,
     ):
-        for group in _groups(fn, _noted(fn, works, given)):
-            using = fn
-            if isinstance(fn, Elsewhere) and not isinstance(group[0].picture, Strips):
-                # In the precision of now, so that it does not hang upon which thread is first.
-                using = fn.as_settled()
-            if _is_large(group[0]) or len(jobs) == 1:
-                wait(running)  # all cores, and memory, are this one's
-                done = (ended + sum(work.outcome.done() for work in given)) / len(jobs)
-                written = restore(group, using, part_of(progress, done, done + 1 / len(jobs)))
-                if _pixels(group[0]) > _WAITING:
-                    wait([written])
-            else:
-                running.add(restoring.submit(restore, group, using))
-                if len(running) > 2 * cores:
-                    _, running = wait(running, return_when=FIRST_COMPLETED)
-            while given and given[0].outcome.done():
-                yield given.popleft().outcome.result()
+        try:
+            for group in _groups(fn, _noted(fn, works, given)):
+                using = fn
+                if isinstance(fn, Elsewhere) and not isinstance(group[0].picture, Strips):
+                    # In the precision of now, so that it does not hang upon which thread is first.
+                    using = fn.as_settled()
+                if _is_large(group[0]) or len(jobs) == 1:
+                    wait(running)  # all cores, and memory, are this one's
+                    done = (ended + sum(work.outcome.done() for work in given)) / len(jobs)
+                    written = restore(group, using, part_of(progress, done, done + 1 / len(jobs)))
+                    if _pixels(group[0]) > _WAITING:
+                        wait([written])
+                else:
+                    running.add(restoring.submit(restore, group, using))
+                    if len(running) > 2 * cores:
+                        _, running = wait(running, return_when=FIRST_COMPLETED)
+                while given and given[0].outcome.done():
+                    yield given.popleft().outcome.result()
+                    ended += 1
+                progress((ended + sum(work.outcome.done() for work in given)) / len(jobs))
+            for work in given:
+                yield work.outcome.result()
                 ended += 1
-            progress((ended + sum(work.outcome.done() for work in given)) / len(jobs))
-        for work in given:
-            yield work.outcome.result()
-            ended += 1
-            progress(ended / len(jobs))
+                progress(ended / len(jobs))
+        except BaseException:  # nobody waits for those that have not been begun
+            restoring.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def target_fault(
@@ -177,6 +183,7 @@ class _Work:
         except Exception as error:
             self.picture, self._status = None, "failed"
             self._error = _known(self.job.source, error)
+            _without_locals(self._error)
         self._seconds += time.monotonic() - began
 
     def require_target(self) -> None:
@@ -244,10 +251,7 @@ def _noted(fn: RestoreFn, works: Iterable[_Work], given: deque[_Work]) -> Iterat
         given.append(work)
         if isinstance(fn, Elsewhere) and not fn.settled and isinstance(work.picture, Picture):
             with work.step():
-                colour = work.picture.pages[0].colour
-                if fn.channels == 1 or colour.shape[0] == 1:
-                    colour = colour[:1].expand(fn.channels, -1, -1)
-                fn.settle(colour[None])
+                fn.settle(in_its_channels(fn, work.picture.pages[0].colour[None]))
         yield work
 
 
@@ -255,6 +259,7 @@ def _groups(fn: RestoreFn, works: Iterable[_Work]) -> Iterator[list[_Work]]:
     """Small pictures that make a batch together, as soon as there is one; others by themselves."""
     bins: dict[tuple[int, ...], list[_Work]] = {}
     begun: dict[tuple[int, ...], int] = {}
+    waiting = 0
     for number, work in enumerate(works):
         if _is_large(work) or not isinstance(work.picture, Picture) or len(work.picture.pages) > 1:
             yield [work]
@@ -263,10 +268,13 @@ def _groups(fn: RestoreFn, works: Iterable[_Work]) -> Iterator[list[_Work]]:
             if size not in bins:
                 bins[size], begun[size] = [], number
             bins[size].append(work)
+            waiting += size[1] * size[2]
             if (len(bins[size]) + 1) * size[1] * size[2] > SMALL:
+                waiting -= len(bins[size]) * size[1] * size[2]
                 yield bins.pop(size)
         oldest = next(iter(bins), None)
-        if oldest is not None and number - begun[oldest] >= _PATIENCE:
+        if oldest is not None and (number - begun[oldest] >= _PATIENCE or waiting > _WAITING):
+            waiting -= len(bins[oldest]) * oldest[1] * oldest[2]
             yield bins.pop(oldest)
     yield from bins.values()
 
@@ -325,6 +333,13 @@ def _known(source: Path, error: Exception) -> PhysganError:
     )
     fault.__cause__ = error  # with all that Python tells of it
     return fault
+
+
+def _without_locals(error: BaseException | None) -> None:
+    """Takes from an error, and from those behind it, what their calls held: pictures, above all."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _pixels(work: _Work) -> int:

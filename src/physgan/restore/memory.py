@@ -135,15 +135,40 @@ def _available() -> int:
         return whole // 2
 
 
+_GROUPS = Path("/sys/fs/cgroup")
+_UNLIMITED = 1 << 62
+
+
 def _left_to_the_group() -> int:
-    """What a container may still take, where one sets a limit."""
-    folder = Path("/sys/fs/cgroup")
+    """What a container, or a group of processes around this one, may still take."""
     try:
-        limit = int((folder / "memory.max").read_text(encoding="ascii"))
-        taken = int((folder / "memory.current").read_text(encoding="ascii"))
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return _UNLIMITED
+    left = _UNLIMITED
+    for _, kinds, inside in (line.split(":", 2) for line in lines if line.count(":") >= 2):
+        if kinds == "":  # version 2, where a folder has all limits
+            root, names = _GROUPS, ("memory.max", "memory.current", "inactive_file ")
+        elif "memory" in kinds.split(","):
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file ")
+            root = _GROUPS / "memory"
+        else:
+            continue
+        # Within a container its own group may be named as the host sees it, and stand at the root.
+        own = root / inside.lstrip("/")
+        for folder in (own, *own.parents):
+            if folder == root or root in folder.parents:
+                left = min(left, _left_to(folder, *names))
+    return left
+
+
+def _left_to(folder: Path, limit: str, taken: str, cached: str) -> int:
+    """The same for one group, where it has a limit."""
+    try:
+        most, now = (int((folder / name).read_text(encoding="ascii")) for name in (limit, taken))
         lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
         # Files that were read count as taken, and are given up when somebody wants the room.
-        cached = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
-        return max(0, limit - taken + cached)
+        spare = sum(int(line.split()[1]) for line in lines if line.startswith(cached))
+        return max(0, most - now + spare)
     except (OSError, ValueError):
-        return 1 << 62
+        return _UNLIMITED

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from physgan.errors import OutOfMemory
+from physgan.errors import OutOfMemory, UsageError
 from physgan.images.picture import Page
 from physgan.resize import bicubic
 from physgan.restore.device import Elsewhere, is_conditional
 from physgan.restore.memory import device_of, given_back, pixels_at_once, ran_out, surely_fits
 from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.statistics import normalisations
-from physgan.restore.tiled import PIXELS, conditioned_by, restore_tiled, tile_side
+from physgan.restore.tiled import PIXELS, conditioned_by, restore_tiled, room_for, tile_side
 from physgan.restore.tiles import Sides, height_and_width
-from physgan.restore.whole import padded, restore_whole
+from physgan.restore.whole import in_its_channels, padded, restore_whole
 from physgan.types import RestoreFn
 
 _log = logging.getLogger("physgan")
@@ -70,6 +70,10 @@ def restore_page(
 
     Returns:
         The page restored, `fn.scale` times as large.
+
+    Raises:
+        OutOfMemory: there is none left for the smallest tiles, or for the result.
+        UsageError: a strength outside [0, 1].
     """
     room = Room() if room is None else room
     x_hat = _in_its_channels(fn, page.colour[None], tile, progress, room)
@@ -93,13 +97,19 @@ def restore_images(
     """As `restore_page`, for images N×C×h×w in [0, 1] of 1 or 3 channels, or of the restorer's.
 
     Raises:
+        OutOfMemory: as `restore_page`.
         ShapeError: wrong rank, type or channels.
+        UsageError: as `restore_page`.
     """
     return _mixed(fn, y, _in_its_channels(fn, y, tile, progress, Room()), strength)
 
 
 def _mixed(fn: RestoreFn, y: Tensor, x_hat: Tensor, strength: float) -> Tensor:
-    return x_hat if strength == 1.0 else torch.lerp(enlarged(y, fn.scale), x_hat, strength)
+    if not 0 <= strength <= 1:
+        raise UsageError("strength of restoring", expected="0 to 1", got=f"{strength:g}")
+    if strength == 1:
+        return x_hat
+    return torch.lerp(enlarged(y.detach(), fn.scale), x_hat, strength).clamp(0, 1)
 
 
 def _in_its_channels(
@@ -107,7 +117,7 @@ def _in_its_channels(
 ) -> Tensor:
     channels = y.shape[1] if y.ndim == 4 else 0
     if channels == 1 and fn.channels != 1:
-        colour = _run(fn, y.expand(-1, fn.channels, -1, -1), tile, progress, room)
+        colour = _run(fn, in_its_channels(fn, y), tile, progress, room)
         return colour.mean(dim=1, keepdim=True)
     if fn.channels == 1 and channels > 1:
         planes = [
@@ -123,6 +133,7 @@ def _run(fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Progress, room:
     asked = None if tile is None or fn.receptive_field is None else room.within(tile)
     sides, chosen = asked, asked is not None
     known: RestoreFn | None = None  # with what it takes of the whole
+    result: Tensor | None = None
     while True:
         device = device_of(fn)
         try:
@@ -135,9 +146,11 @@ def _run(fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Progress, room:
                 progress(1.0)
                 return x_hat
             known = known or conditioned_by(fn, y)
-            return restore_tiled(known, y, tile=sides, progress=progress)
+            if result is None:
+                result = _room_for(fn, y)
+            return restore_tiled(known, y, tile=sides, progress=progress, result=result)
         except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
+            if not ran_out(error) or (known is not None and result is None):
                 raise
         given_back()  # with the fault goes what it held
         # Smaller tiles help where it was tiles that found no room, or the whole.
@@ -156,6 +169,22 @@ def _run(fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Progress, room:
                 if cut
                 else "These weights look at the whole picture at once: restore a part of it.",
             )
+
+
+def _room_for(fn: RestoreFn, y: Tensor) -> Tensor:
+    """Memory for the result, which smaller tiles would not leave room for."""
+    try:
+        return room_for(fn, y)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        height, width = (fn.scale * side for side in y.shape[2:])
+        raise OutOfMemory(
+            f"result of {width}×{height}",
+            expected="memory for all of it",
+            got="none left",
+            remedy="Close other programs, or restore a part of the picture.",
+        ) from None
 
 
 def _sides(fn: RestoreFn, y: Tensor) -> Sides | None:

@@ -42,6 +42,8 @@ class Plan(NamedTuple):
     """files in folders that are no pictures, and are left out"""
     unentered: int
     """folders within folders that were not asked for"""
+    linked: list[Path]
+    """links to folders within folders, which are not followed"""
 
 
 def plan(paths: Sequence[Path], output: Path, *, recursive: bool = False) -> Plan:
@@ -56,12 +58,14 @@ def plan(paths: Sequence[Path], output: Path, *, recursive: bool = False) -> Pla
 
     Returns:
         Jobs in order; faults: paths that are not there, folders without pictures, pictures of kinds
-        that are not taken, two that would become one file; the files that are no pictures; and
-        how many folders were not looked into.
+        that are not taken, two that would become one file, and one that would become another that
+        is asked for; the files that are no pictures; how many folders were not looked into; and
+        which links to folders were not followed.
     """
     jobs: list[Job] = []
     faults: list[Fault] = []
     stray: list[Path] = []
+    linked: list[Path] = []
     unentered = 0
     for path in paths:
         try:
@@ -73,7 +77,8 @@ def plan(paths: Sequence[Path], output: Path, *, recursive: bool = False) -> Pla
             jobs.append(Job(path, output / path.name))
             continue
         before = len(faults)
-        found, others = _pictures_in(path, output, recursive=recursive, unread=faults.append)
+        found, others, links = _pictures_in(path, output, recursive=recursive, unread=faults.append)
+        linked += links
         refused = len(faults) > before
         for file in others:
             if file.suffix.lower() in UNTAKEN:
@@ -85,44 +90,52 @@ def plan(paths: Sequence[Path], output: Path, *, recursive: bool = False) -> Pla
         elif not recursive:
             unentered += _folders_in(path, output)
         jobs += [Job(file, output / file.relative_to(path)) for file in found]
-    return Plan(_without_clashes(jobs, faults), faults, stray, unentered)
+    return Plan(_without_clashes(jobs, faults), faults, stray, unentered, linked)
 
 
 def _pictures_in(
     folder: Path, output: Path, *, recursive: bool, unread: Callable[[Fault], object]
-) -> tuple[list[Path], list[Path]]:
-    """Picture files of a folder and other files in it, sorted; results of earlier runs left out.
+) -> tuple[list[Path], list[Path], list[Path]]:
+    """Picture files of a folder, other files, and links to folders that `recursive` would enter.
 
-    Links that lead nowhere count as files, so that they are told of; `unread` is given a fault for
-    each folder that may not be looked into.
+    Sorted, and without results of earlier runs. Links that lead nowhere count as files, so that
+    they are told of; `unread` is given a fault for each folder that may not be looked into.
     """
-    inside = output.resolve()
 
     def refused(error: OSError) -> None:
         place = Path(error.filename)
         unread(Fault(place, _unreachable(place, error)))
 
     files: list[Path] = []
+    links: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=refused):
         # Hidden folders hold what systems put there, previews among it.
-        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+        inner = [Path(place, name) for name in folders if recursive and not name.startswith(".")]
+        links += [path for path in inner if path.is_symlink()]
+        folders[:] = [path.name for path in inner if not path.is_symlink()]
         files += [Path(place, name) for name in names if not name.startswith(".")]
-    root = folder.resolve()
+    root, inside = _real(folder), _real(output)
     if inside != root and inside.is_relative_to(root):
-        files = [path for path in files if not path.resolve().is_relative_to(inside)]
-    files.sort(key=lambda path: path.relative_to(folder).as_posix())
+        files = [path for path in files if not _real(path).is_relative_to(inside)]
+    for paths in (files, links):
+        paths.sort(key=lambda path: path.relative_to(folder).as_posix())
     pictures = [path for path in files if path.suffix.lower() in KINDS]
-    return pictures, [path for path in files if path.suffix.lower() not in KINDS]
+    return pictures, [path for path in files if path.suffix.lower() not in KINDS], links
+
+
+def _real(path: Path) -> Path:
+    """Where links lead; `Path.resolve` raises where they lead in circles."""
+    return Path(os.path.realpath(path))
 
 
 def _folders_in(folder: Path, output: Path) -> int:
     """How many folders `--recursive` would enter next; results of earlier runs do not count."""
-    inside = output.resolve()
+    inside = _real(output)
     try:
         return sum(
             each.is_dir() and not each.is_symlink() and not each.name.startswith(".")
             for each in folder.iterdir()
-            if each.resolve() != inside
+            if _real(each) != inside
         )
     except OSError:  # which is told of as a fault
         return 0
@@ -138,21 +151,31 @@ def _unreachable(path: Path, error: OSError | ValueError) -> ImageError:
 
 
 def _without_clashes(jobs: Sequence[Job], faults: list[Fault]) -> list[Job]:
-    """The first job of each target; `faults` is given one for each other picture."""
+    """The first job of each target, if no other picture is there; `faults` is given the others."""
     first: dict[Path, Job] = {}
+    sources = {_real(job.source): job for job in reversed(jobs)}
     for job in jobs:
+        there = sources.get(_real(job.target))
         if job.target in first:
-            if job.source.resolve() == first[job.target].source.resolve():
+            if _real(job.source) == _real(first[job.target].source):
                 continue  # named twice
-            error = ImageError(
+            fault = ImageError(
                 f"pictures '{first[job.target].source}' and '{job.source}'",
                 expected="results of different names",
                 got=f"'{job.target}' for both",
                 remedy="Restore them into two folders; the first one is restored now.",
             )
-            faults.append(Fault(job.source, error))
+        elif there is not None and _real(there.source) != _real(job.source):
+            fault = ImageError(
+                f"picture '{job.source}'",
+                expected="a result that takes the place of no other picture to restore",
+                got=f"'{job.target}', which is one of them",
+                remedy="Choose another folder for the results.",
+            )
         else:
             first[job.target] = job
+            continue
+        faults.append(Fault(job.source, fault))
     return list(first.values())
 
 

@@ -21,13 +21,15 @@ from physgan.restore.memory import device_of, ran_out
 from physgan.restore.page import Room, chosen_side, restore_page
 from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.tiles import margin_of, on_grid
-from physgan.restore.whole import MINIMUM, padded, padded_side
+from physgan.restore.whole import MINIMUM, in_its_channels, padded, padded_side
 from physgan.types import Conditional, RestoreFn
 
 _BICUBIC = 2
 """rows on either side that enlargement of alpha, or of what is mixed in, looks at"""
 _ROWS = 256
 """that are read at a time where a file is only looked at; not below `whole.MINIMUM`"""
+_VALUES = 1 << 24
+"""pixels of a strip, or of what is made of it, where it is higher than what lies around it"""
 _LOOKING = 0.05
 """share of the work that this is, rather more than less"""
 
@@ -61,7 +63,8 @@ def restore_strips(
         strips: the picture, from `open_strips`, nothing of it read yet.
         target: the file that it shall become, in a folder that is there.
         strength: see `restore_page`.
-        tile: height of the strips and width of the tiles in them; None chooses.
+        tile: height of the strips and width of the tiles in them; None chooses. The last strip may
+            be higher.
         overwrite: whether a target that is there by the end is replaced.
         progress: told after each tile what share of the picture is done.
 
@@ -88,15 +91,21 @@ def restore_strips(
         side = on_grid(fn, tile if tile is not None else chosen_side(fn))
         # No window is so low that it would be padded below, where the whole goes on.
         margin = max(margin_of(fn), on_grid(fn, _BICUBIC), on_grid(fn, MINIMUM))
+        # Memory is that of the whole width.
+        high = on_grid(fn, max(2 * margin, _VALUES // (strips.width * scale**2)))
+        high = side if tile is not None else min(side, high)
         room = Room()
-        window, start = strips.read(side + margin), 0
-        for top in range(0, height, side):
-            bottom = min(top + side, height)
+        window, start, top = strips.read(high + margin), 0, 0
+        while top < height:
+            bottom = min(top + high, height)
             end = start + window.colour.shape[1]
             if end < min(bottom + margin, height):
                 above = max(0, top - margin)
                 rest = strips.read(bottom + margin - end)
                 window, start = _below(_rows(window, above - start, None), rest), above
+                end = start + window.colour.shape[1]
+            if end == height:  # there is nothing below that it would have to be restored again for
+                bottom = height
             within = part_of(progress, top / height, bottom / height)
             # One tile from top to bottom of the strip with its margins; several from left to right.
             sides = (window.colour.shape[1], side)
@@ -104,6 +113,7 @@ def restore_strips(
                 fn, window, strength=strength, tile=sides, progress=within, room=room
             )
             take(_rows(restored, scale * (top - start), scale * (bottom - start)))
+            top = bottom
         strips.require_same()
 
 
@@ -112,9 +122,7 @@ def _settled(fn: Elsewhere, strips: Strips) -> Elsewhere:
     rows, columns = middle(strips.height, strips.width)
     strips.skip(rows.start)
     colour = strips.read(rows.stop - rows.start).colour[None, :, :, columns]
-    if fn.channels == 1 or colour.shape[1] == 1:
-        colour = colour[:, :1].expand(-1, fn.channels, -1, -1)
-    fn.settle_by(colour)
+    fn.settle_by(in_its_channels(fn, colour))
     return fn.as_settled()
 
 
@@ -137,7 +145,7 @@ def _conditioned(fn: RestoreFn, strips: Strips, progress: Progress) -> RestoreFn
         top = strips.height - left
         page = strips.read(rows if left >= 2 * rows else left)
         left -= page.colour.shape[1]
-        y = page.colour[None].expand(-1, fn.channels, -1, -1)
+        y = in_its_channels(fn, page.colour[None])
         piece.append(y[:, :, max(0, across.start - top) : max(0, across.stop - top), along].clone())
         search.add(padded(fn, y))
         progress(1 - left / strips.height)

@@ -15,7 +15,7 @@ from physgan.restore.memory import device_of, given_back
 from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.statistics import gather
 from physgan.restore.tiles import Sides, cut
-from physgan.restore.whole import check_images, padded
+from physgan.restore.whole import check_images, padded, padded_side
 from physgan.types import Conditional, RestoreFn
 
 
@@ -25,6 +25,7 @@ def restore_tiled(
     *,
     tile: Sides,
     progress: Progress = untold,
+    result: Tensor | None = None,
 ) -> Tensor:
     """Restores images of any size in tiles, without gradients; equal to `restore_whole`.
 
@@ -35,6 +36,7 @@ def restore_tiled(
         tile: side of a tile without its margin, or height and width, in pixels of `y`; rounded up
             to multiples of `fn.multiple_of`.
         progress: told after each tile what share of the image is done.
+        result: what takes the result, from `room_for`; None makes it.
 
     Returns:
         N×C×(scale·h)×(scale·w) on the device of `y`, clamped to [0, 1].
@@ -58,7 +60,7 @@ def restore_tiled(
     first = 0.9 if fn.global_statistics else 0.0  # what the statistics take of the time
     known = gather(fn, whole, tiles, progress=part_of(progress, 0.0, first))
     told = part_of(progress, first, 1.0)
-    result = y.new_empty(y.shape[0], y.shape[1], fn.scale * rows, fn.scale * columns)
+    result = room_for(fn, y) if result is None else result
     kept = 0
     for number, part in enumerate(tiles, start=1):
         window = part.window(whole)
@@ -69,6 +71,12 @@ def restore_tiled(
             kept = 0
         told(number / len(tiles))
     return result[:, :, : fn.scale * height, : fn.scale * width].clamp_(0, 1)
+
+
+def room_for(fn: RestoreFn, y: Tensor) -> Tensor:
+    """Memory for the result of `y` as `fn` pads it, where `y` is."""
+    n, channels, *sides = y.shape
+    return y.new_empty(n, channels, *(fn.scale * padded_side(s, fn.multiple_of) for s in sides))
 
 
 def conditioned_by(fn: RestoreFn, y: Tensor) -> RestoreFn:

@@ -59,6 +59,13 @@ def check_images(fn: RestoreFn, y: Tensor) -> None:
         )
 
 
+def in_its_channels(fn: RestoreFn, y: Tensor) -> Tensor:
+    """`y` of 1 or 3 channels with as many as `fn` takes: grey repeated, or the first alone."""
+    if y.shape[1] == fn.channels:
+        return y
+    return y[:, :1].expand(-1, fn.channels, -1, -1)
+
+
 def padded(fn: RestoreFn, y: Tensor) -> Tensor:
     """`y`, padded below and to the right to a size that `fn` takes; see `restore_whole`."""
     with torch.inference_mode():

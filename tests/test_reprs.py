@@ -44,7 +44,7 @@ def test_weights(task: str) -> None:
     info = read_info(shipped_file(task))
     text = repr(info)
     assert text.startswith(f"WeightsInfo({task}: {info.description}\n")
-    assert f"\n  licence: {info.licence}\n" in text
+    assert f"\n  licence: {info.terms}\n" in text
     assert text.count("\n  measured: ") == len(info.numbers()) == len(info.measured)
     assert len(text) < 2000
     assert ("experimental" in text) == bool(info.experimental)

@@ -251,3 +251,26 @@ def test_links_to_folders_are_told(ground: Path, capsys: pytest.CaptureFixture[s
     (ground / "in" / "link").symlink_to(ground)
     assert restore(ground, "--recursive") == 0
     assert "link: left out, a link to a folder" in capsys.readouterr().err
+
+
+def test_who_replaces_originals_is_told(ground: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert restore(ground, "--overwrite", "--output", str(ground / "in"), "--dry-run") == 0
+    assert "2 pictures are replaced by what is restored" in capsys.readouterr().err
+    assert restore(ground, "--overwrite", "--dry-run") == 0
+    assert "replaced" not in capsys.readouterr().err
+
+
+def test_help_names_the_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["restore", "--help"])
+    told = capsys.readouterr().out
+    assert all(task in told for task in catalogue.SHIPPED)
+
+
+def test_a_device_that_is_not_there_tells_what_to_do(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has it")
+    assert restore(ground, "--device", "cuda") == 1
+    assert "--device cpu" in capsys.readouterr().err

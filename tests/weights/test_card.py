@@ -4,6 +4,7 @@ from pathlib import Path
 
 from physgan.weights import WeightsInfo, card, load_weights
 from physgan.weights.card import card_of
+from physgan.weights.file import BEGUN
 from tests.restore.small import small_weights
 
 INFO = WeightsInfo(
@@ -78,6 +79,23 @@ def test_tells_how_the_weights_came_about() -> None:
     assert rows(curve)[2:] == [["500", "18.5"], ["1000", "19.25"]]
     earlier = text.split("## Began from")[1].split("## Recipe")[0]
     assert rows(earlier)[2:] == [["second", "300"], ["first", "200"]]
+
+
+def test_a_chain_of_runs_is_added_up() -> None:
+    earlier = {"steps": 300, "hours": 0.25, "began_from": {"steps": 200, "hours": 1.0}}
+    training = {"steps": 1000, "hours": 0.5, "began_from": earlier}
+    told = rows(card(dataclasses.replace(INFO, training=training), title="t", parameters=1, size=1))
+    assert ["With the runs that it began from", "3 runs, 1,500 steps, 1.8 hours"] in told
+
+
+def test_licences_in_short() -> None:
+    for licence, terms in (
+        ("CC0", "CC0"),
+        (f"research only (a){BEGUN}research only (b){BEGUN}research only", None),
+        (f"CC0{BEGUN}unknown", "CC0; unknown"),
+    ):
+        short = dataclasses.replace(INFO, licence=licence).terms
+        assert short == (terms or "research only (a); research only (b)")
 
 
 def test_a_card_of_a_file_counts_its_numbers(tmp_path: Path) -> None:

@@ -34,11 +34,11 @@ COMMANDS = {
     "degrade": ("physgan.cli.degrade", "Degrade clear pictures by a physics: pairs to check on."),
     "evaluate": ("physgan.cli.evaluate", "Measure a restorer on pairs of pictures."),
     "export": ("physgan.cli.export", "Export weights as an ONNX graph, compared with them."),
+    "pack": ("physgan.cli.pack", "Pack folders of clear images into shards for training."),
     "parts": ("physgan.cli.parts", "List what a recipe can name, with every argument."),
     "restore": ("physgan.cli.restore", "Restore pictures, files and folders of them."),
     "tasks": ("physgan.cli.tasks", "List the shipped weights: licences and measured numbers."),
     "train": ("physgan.cli.train", "Train a restorer from a recipe."),
-    "pack": ("physgan.cli.pack", "Pack folders of clear images into shards for training."),
 }
 
 

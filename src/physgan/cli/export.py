@@ -74,5 +74,5 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
         return 0
     for each in found:
         print(f"{'×'.join(map(str, each.shape))}: off by {each.difference:.1e} at most")
-    print(f"{target}: {size / 1e6:.1f} MB, licence: {info.licence}")
+    print(f"{target}: {size / 1e6:.1f} MB, licence: {info.terms}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -33,7 +34,8 @@ class Arguments:
     output: Path
     """Folder of the results; names, endings and paths within folders are kept."""
     task: str | None = None
-    """Name of shipped weights, as physgan tasks lists them."""
+    """What to do: deblur-text, deblur-face, deblur-natural, dehaze, derain or sr4; physgan tasks
+    tells more of these weights."""
     weights: str | None = None
     """A weights file, the folder of a run, an exported graph, or org/name of the Hugging Face hub,
     in place of a task."""
@@ -103,6 +105,8 @@ def _restore(arguments: Arguments, source: Path) -> int:
         say.fault(fault.source, fault.error)
     if unentered:
         say.unentered(unentered)
+    if arguments.overwrite:
+        say.replaced(sum(os.path.realpath(j.source) == os.path.realpath(j.target) for j in jobs))
     sheet = None
     if arguments.sheet is not None:
         sheet = Sheet(arguments.sheet, jobs, others=len(faults), overwrite=arguments.overwrite)
@@ -136,7 +140,7 @@ def _restore_jobs(
     own = arguments.weights is not None and Path(arguments.weights).exists()
     if not own and restorer.info is not None:
         name = arguments.task or arguments.weights
-        licence = f"weights '{name}', licence: {restorer.info.licence}"
+        licence = f"weights '{name}', licence: {restorer.info.terms}"
         print(f"physgan: {licence}", file=sys.stderr)
     tile = None
     if arguments.tile != "auto":  # smaller ones would take many times the work for hardly less room
@@ -198,6 +202,12 @@ class _Teller:
         """Folders are no files: there is no line of JSON for them, and nothing is counted."""
         what = "1 folder within was" if folders == 1 else f"{folders} folders within were"
         self._say(f"{what} not entered: --recursive")
+
+    def replaced(self, pictures: int) -> None:
+        """Of these nobody has the originals afterwards."""
+        if pictures:
+            what = "1 picture is" if pictures == 1 else f"{pictures} pictures are"
+            self._say(f"physgan: {what} replaced by what is restored; keep copies of the originals")
 
     def fault(self, source: Path, error: PhysganError) -> None:
         self._count["failed"] += 1

@@ -48,7 +48,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             print(json.dumps(_record(name, info), ensure_ascii=False))
             continue
         print(f"{name}  {info.description}")
-        print(f"    {path.stat().st_size / 1e6:.1f} MB, licence: {info.licence}")
+        print(f"    {path.stat().st_size / 1e6:.1f} MB, licence: {info.terms}")
         if info.experimental:
             print("    experimental: falls short of what is asked of this task (see its card)")
         for line in info.numbers():

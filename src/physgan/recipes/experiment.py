@@ -45,7 +45,7 @@ from physgan.training.state import MANIFEST
 from physgan.training.step import CLEAR, GENERATOR, OBSERVATION
 from physgan.weights.card import card
 from physgan.weights.catalogue import SHIPPED
-from physgan.weights.file import JSON, WeightsInfo, load_weights, save_weights
+from physgan.weights.file import BEGUN, JSON, WeightsInfo, load_weights, save_weights
 from physgan.weights.find import find_weights
 
 _log = logging.getLogger("physgan")
@@ -505,11 +505,8 @@ def _info(
 
 def joined_licences(own: str, began_from: str) -> str:
     """The licence of weights that began from others, each of those behind them told once."""
-    rest = dict.fromkeys(each for each in began_from.split(_BEGUN) if each != own)
-    return _BEGUN.join([own, *rest])
-
-
-_BEGUN = "; begun from weights of licence: "
+    rest = dict.fromkeys(each for each in began_from.split(BEGUN) if each != own)
+    return BEGUN.join([own, *rest])
 
 
 @cache

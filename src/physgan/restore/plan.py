@@ -15,7 +15,7 @@ from physgan.images.picture import KINDS
 from physgan.images.vips import UNTAKEN, unfit
 
 # libvips as it is packed decodes no HEIC, so it is not promised; where it does, it is taken.
-_ENDINGS = ", ".join(sorted(KINDS.keys() - {".heic"}))
+_ENDINGS = ", ".join(sorted(KINDS.keys() - {".heic", ".heif"}))
 
 
 @dataclass(frozen=True)

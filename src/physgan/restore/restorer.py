@@ -220,6 +220,7 @@ def _require_range(greatest: float) -> None:
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    remedy = ""
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -229,9 +230,11 @@ def _device(name: str) -> torch.device:
             torch.empty(0, device=device)
             return device
         except (RuntimeError, AssertionError) as error:
-            got = str(error).splitlines()[0]
+            got = f"'{str(error).splitlines()[0].rstrip('.')}' of torch"
+            remedy = "This machine, or this build of torch, has none: --device cpu, or auto."
     raise WeightsError(
         f"device '{name}'",
         expected="auto, cpu, cuda or mps, as this machine has it",
         got=got,
+        remedy=remedy,
     )

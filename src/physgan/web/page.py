@@ -804,7 +804,7 @@ def _about(task: str, info: WeightsInfo | None) -> str:
     parts = [html.escape(ABOUT.get(task, info.description))]
     if info.experimental:
         parts.append("It falls short of what is asked of it: look twice at what comes back.")
-    parts.append(f"Licence of the weights: {html.escape(info.licence)}.")
+    parts.append(f"Licence of the weights: {html.escape(info.terms)}.")
     details = " ".join(part for part in (info.description, shortcomings(info)) if part)
     told = f"<p>{html.escape(details)}</p>"
     if lines := measured(info):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from safetensors import safe_open
@@ -64,11 +64,34 @@ def card_of(path: Path, *, title: str) -> str:
 
 def _effort(info: WeightsInfo) -> dict[str, JSON]:
     """What is told of the training, as far as the header states it: what it misses comes first."""
-    return {
+    told = {
         name.capitalize(): info.training[name]
         for name in ("experimental", "steps", "hours", "seed", "machine")
         if name in info.training
     }
+    runs = [info.training, *_earlier(info.training)]
+    if len(runs) > 1:
+        told["With the runs that it began from"] = f"{len(runs)} runs, {_sum(runs)}"
+    return told
+
+
+def _sum(runs: Sequence[Mapping[str, JSON]]) -> str:
+    """Steps and hours of several runs, as far as all of them tell."""
+    parts = []
+    for name in ("steps", "hours"):
+        numbers = [run.get(name) for run in runs]
+        if all(isinstance(number, int | float) for number in numbers):
+            total = sum(number for number in numbers if isinstance(number, int | float))
+            parts.append(f"{total:,} {name}" if name == "steps" else f"{total:.1f} {name}")
+    return ", ".join(parts)
+
+
+def _earlier(training: Mapping[str, JSON]) -> Iterator[Mapping[str, JSON]]:
+    """The runs behind the weights that a training began from, the last first."""
+    before = training.get("began_from")
+    while isinstance(before, Mapping):
+        yield before
+        before = before.get("began_from")
 
 
 def _history(training: Mapping[str, JSON]) -> list[str]:
@@ -77,11 +100,9 @@ def _history(training: Mapping[str, JSON]) -> list[str]:
     curve = training.get("curve")
     if isinstance(curve, Sequence) and curve:
         parts += ["## Learning curve", _measured(curve)]
-    rows: list[JSON] = []
-    earlier = training.get("began_from")
-    while isinstance(earlier, Mapping):
-        rows.append({name: earlier[name] for name in _EARLIER if name in earlier})
-        earlier = earlier.get("began_from")
+    rows: list[JSON] = [
+        {name: run[name] for name in _EARLIER if name in run} for run in _earlier(training)
+    ]
     if rows:
         parts += ["## Began from the weights of earlier runs, the last first", _measured(rows)]
     return parts

@@ -74,6 +74,13 @@ class WeightsInfo:
         return str(told or "")
 
     @property
+    def terms(self) -> str:
+        """The licence in short: each of those behind it once, and none that another tells better."""
+        parts = list(dict.fromkeys(self.licence.split(BEGUN)))
+        kept = [part for part in parts if not any(other.startswith(f"{part} (") for other in parts)]
+        return "; ".join(kept)
+
+    @property
     def experimental(self) -> str:
         """In which respects it falls short of what is asked of its task; empty where in none."""
         return str(self.training.get("experimental") or "")
@@ -106,13 +113,16 @@ class WeightsInfo:
             f"architecture: {self.architecture}({given}), {sizes}",
             *([f"training: {', '.join(took)}, commit {self.commit}"] if took else []),
             f"data: {self.data}",
-            f"licence: {self.licence}",
+            f"licence: {self.terms}",
             *([f"experimental: {self.experimental}"] if self.experimental else []),
             *(f"measured: {line}" for line in self.numbers()),
         ]
         head = ": ".join(part for part in (self.name, self.description) if part)
         return f"WeightsInfo({head}\n  " + "\n  ".join(facts) + "\n)"
 
+
+BEGUN = "; begun from weights of licence: "
+"""Between the licence of weights and those of the weights that they began from, in a header."""
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "architecture": (str,),

@@ -75,7 +75,7 @@ class WeightsInfo:
 
     @property
     def terms(self) -> str:
-        """The licence in short: each of those behind it once, and none that another tells better."""
+        """The licence in short: all behind it once, and none that another tells better."""
         parts = list(dict.fromkeys(self.licence.split(BEGUN)))
         kept = [part for part in parts if not any(other.startswith(f"{part} (") for other in parts)]
         return "; ".join(kept)

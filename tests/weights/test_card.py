@@ -4,7 +4,7 @@ from pathlib import Path
 
 from physgan.weights import WeightsInfo, card, load_weights
 from physgan.weights.card import card_of
-from physgan.weights.file import BEGUN
+from physgan.weights.file import BEGUN, JSON
 from tests.restore.small import small_weights
 
 INFO = WeightsInfo(
@@ -82,8 +82,8 @@ def test_tells_how_the_weights_came_about() -> None:
 
 
 def test_a_chain_of_runs_is_added_up() -> None:
-    earlier = {"steps": 300, "hours": 0.25, "began_from": {"steps": 200, "hours": 1.0}}
-    training = {"steps": 1000, "hours": 0.5, "began_from": earlier}
+    earlier: JSON = {"steps": 300, "hours": 0.25, "began_from": {"steps": 200, "hours": 1.0}}
+    training: dict[str, JSON] = {"steps": 1000, "hours": 0.5, "began_from": earlier}
     told = rows(card(dataclasses.replace(INFO, training=training), title="t", parameters=1, size=1))
     assert ["With the runs that it began from", "3 runs, 1,500 steps, 1.8 hours"] in told
 

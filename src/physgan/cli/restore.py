@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from physgan.cli.starting import starting
 from physgan.cli.threads import wait_asleep
 from physgan.cli.weights import chosen_weights
 
@@ -63,8 +64,9 @@ class Arguments:
 def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     """Carries the command out; returns the exit status."""
     wait_asleep()
-    from physgan.errors import UsageError
-    from physgan.images.picture import KINDS
+    with starting():
+        from physgan.errors import UsageError
+        from physgan.images.picture import KINDS
 
     if not arguments.paths:
         raise UsageError("pictures to restore", expected="files or folders", got="none")
@@ -89,9 +91,9 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
 
 
 def _restore(arguments: Arguments, source: Path) -> int:
-    from physgan.restore.files import target_fault
-    from physgan.restore.plan import plan
-    from physgan.restore.sheet import Sheet
+    with starting():
+        from physgan.restore.files import target_fault
+        from physgan.restore.plan import plan
 
     jobs, faults, stray, unentered, linked = plan(
         arguments.paths, arguments.output, recursive=arguments.recursive
@@ -109,6 +111,8 @@ def _restore(arguments: Arguments, source: Path) -> int:
         say.replaced(sum(os.path.realpath(j.source) == os.path.realpath(j.target) for j in jobs))
     sheet = None
     if arguments.sheet is not None:
+        from physgan.restore.sheet import Sheet
+
         sheet = Sheet(arguments.sheet, jobs, others=len(faults), overwrite=arguments.overwrite)
     if arguments.dry_run:
         for job in jobs:
@@ -132,11 +136,12 @@ def _restore_jobs(
     arguments: Arguments, source: Path, jobs: list[Job], say: _Teller, sheet: Sheet | None
 ) -> Sheet | None:
     """Restores pictures; gives back their contact sheet, as far as it can be written."""
-    from physgan.restore.files import restore_files
-    from physgan.restore.restorer import Restorer
-    from physgan.restore.tiles import margin_of
+    with starting():
+        from physgan.restore.files import restore_files
+        from physgan.restore.restorer import Restorer
+        from physgan.restore.tiles import margin_of
 
-    restorer = Restorer.from_pretrained(source, device=arguments.device)
+        restorer = Restorer.from_pretrained(source, device=arguments.device)
     own = arguments.weights is not None and Path(arguments.weights).exists()
     if not own and restorer.info is not None:
         name = arguments.task or arguments.weights

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from physgan.errors import ShapeError, UsageError, WeightsError
 from physgan.networks import channels_last
-from physgan.restore.compare import Comparison, compared, images_of
 from physgan.restore.device import Elsewhere
 from physgan.restore.file import restore_file, taken
 from physgan.restore.page import restore_images
@@ -18,6 +18,9 @@ from physgan.types import RestoreFn
 from physgan.weights.file import WeightsInfo, load_weights
 from physgan.weights.find import find_weights
 from physgan.weights.hub import push, require_repository, save_folder
+
+if TYPE_CHECKING:
+    from physgan.restore.compare import Comparison
 
 _FAR_ABOVE = 8.0
 """A value that no noise makes of [0, 1]."""
@@ -86,6 +89,8 @@ class Restorer:
             ImageError: a file cannot be read.
             ShapeError: tensors of another shape or type, or channels that the weights do not take.
         """
+        from physgan.restore.compare import compared, images_of  # with Pillow, for this alone
+
         given = images_of(y, "images to compare")
         clear = None if x is None else images_of(x, "clear images x")
         return compared(given, self(given, strength=strength), clear)

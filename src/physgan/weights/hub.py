@@ -16,7 +16,6 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-import yaml
 from torch import Tensor
 
 from physgan.errors import UsageError, WeightsError, install
@@ -106,6 +105,8 @@ def readme(model: Path, info: WeightsInfo, *, name: str) -> str:
         info: its header.
         name: what `from_pretrained` is given.
     """
+    import yaml  # for this alone, while whoever restores starts
+
     task = info.recipe.get("name") if isinstance(info.recipe, Mapping) else None
     tags = ["image-restoration", *([str(task)] if task else []), info.architecture]
     head = {

@@ -34,6 +34,7 @@ def test_garbage_is_looked_for_as_before(collecting: bool) -> None:
         with pytest.raises(KeyError):
             fails()
         assert gc.isenabled() == collecting
+        assert (gc.get_freeze_count() > 0) == collecting
     finally:
         gc.unfreeze()
         (gc.enable if before else gc.disable)()

@@ -7,6 +7,9 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 import pyvips
 import torch
 
-from physgan.errors import OutOfMemory, PhysganError
+from physgan.errors import OutOfMemory, PhysganError, UsageError
 from physgan.images import strips, write
 from physgan.images.picture import read_picture
 from physgan.restore import file, files
@@ -629,17 +632,25 @@ def test_a_result_takes_the_place_of_no_other_picture(tmp_path: Path) -> None:
         assert "one of them" in str(fault.error) or "for both" in str(fault.error)
 
 
-def test_a_picture_that_failed_is_not_held_by_its_fault(tmp_path: Path) -> None:
+def test_a_picture_that_failed_is_not_held_by_its_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held: list[weakref.ref[torch.Tensor]] = []
+    opens = file.open_file
+
+    def watched(*given: Any, **more: Any) -> Any:
+        picture: Any = opens(*given, **more)
+        held.append(weakref.ref(picture.pages[0].colour))
+        return picture
 
     class Full(Inverts):
         def __call__(self, y: torch.Tensor) -> torch.Tensor:
-            held.append(weakref.ref(y))
             raise RuntimeError("can't allocate memory")
 
+    monkeypatch.setattr(files, "open_file", watched)
     outcomes = list(restore_files(Full(), small(tmp_path, 3, side=300)))
     assert [type(outcome.error) for outcome in outcomes] == [OutOfMemory] * 3
-    assert held
+    assert len(held) == 3
     assert not any(reference() is not None for reference in held)
 
 
@@ -658,17 +669,56 @@ def test_pictures_that_wait_for_others_of_their_size_are_bounded(
     assert len(list(outcomes)) == 30
 
 
-def test_nobody_waits_for_what_was_not_begun(tmp_path: Path) -> None:
+def test_nobody_waits_for_what_was_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five wait behind the one that is at hand when somebody has had enough."""
+    monkeypatch.setattr(files, "_one_core_each", two_queued)
+    at_hand, go_on = threading.Event(), threading.Event()
+
     class Slow(Inverts):
         def __call__(self, y: torch.Tensor) -> torch.Tensor:
-            time.sleep(0.2)
-            return super().__call__(y)
+            self.sizes.append(tuple(y.shape))
+            if len(self.sizes) == 2:
+                at_hand.set()
+                go_on.wait(10)
+            return y
 
-    jobs = small(tmp_path, 12, side=250)
     fn = Slow()
-    outcomes = restore_files(fn, jobs)
+    outcomes = restore_files(fn, small(tmp_path, 12, side=250))
     next(outcomes)
+    at_hand.wait(10)
+    threading.Timer(0.2, go_on.set).start()
     outcomes.close()
-    begun = len(fn.sizes)
-    assert begun <= 2 + 2 * torch.get_num_threads()
-    assert len(list((tmp_path / "out").iterdir())) <= begun
+    assert len(fn.sizes) == 2
+
+
+@contextmanager
+def two_queued(fn: object) -> Iterator[tuple[ThreadPoolExecutor, int]]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool, 2
+
+
+def test_a_strength_that_is_none_is_refused_before_the_work(tmp_path: Path) -> None:
+    fn = Inverts()
+    with pytest.raises(UsageError, match="0 to 1"):
+        list(restore_files(fn, small(tmp_path, 2), strength=50))
+    assert not fn.sizes
+
+
+def test_a_link_is_a_file_of_its_own(tmp_path: Path) -> None:
+    """What takes its place leaves alone where it leads."""
+    (job,) = small(tmp_path, 1)
+    job.target.parent.mkdir()
+    job.target.symlink_to(job.source)
+    (planned,), faults, *_ = plan([job.source], job.target.parent)
+    assert not faults
+    assert not planned.replaces_its_source
+    write_picture(tmp_path / "000.png", torch.rand(3, 20, 20))
+    (other,), faults, *_ = plan([tmp_path / "000.png"], job.target.parent)
+    assert not faults
+    assert not other.replaces_its_source
+    (own,), *_ = plan([job.source], job.source.parent)
+    assert own.replaces_its_source
+    (linked,), *_ = plan([job.target], job.source.parent)
+    assert linked.replaces_its_source  # the result takes the place of what the link leads to

@@ -5,7 +5,7 @@ A command is a module with a dataclass `Arguments` and a function
 that help is quick. Where it says `TAKES_OVERRIDES = True`, arguments that `Arguments` does not
 know reach `run` as overrides; elsewhere they are an error. A function `describe(argv) -> str` may
 say more in help than the docstring of `Arguments`. Where it says `ENDS_BY_ITSELF = True`, it sees
-to signals that would end it.
+to signals that would end it, and has a status for that.
 
 Exit status: 0 all done, 1 some of the work failed, 2 wrong usage, 130 interrupted, 143 terminated,
 129 its terminal has gone, 141 the reader of our output has gone. A fault with a remedy is one line;

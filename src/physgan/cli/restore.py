@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -108,7 +107,7 @@ def _restore(arguments: Arguments, source: Path) -> int:
     if unentered:
         say.unentered(unentered)
     if arguments.overwrite:
-        say.replaced(sum(os.path.realpath(j.source) == os.path.realpath(j.target) for j in jobs))
+        say.replaced(sum(job.replaces_its_source for job in jobs))
     sheet = None
     if arguments.sheet is not None:
         from physgan.restore.sheet import Sheet

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from physgan.images.picture import (
 )
 from physgan.images.vips import (
     check_file,
+    forget_images,
     is_turned,
     open_vips,
     refuse_foreign,
@@ -165,16 +166,16 @@ def open_strips(path: Path, *, above: int = 0) -> Strips | None:
         first = open_vips(vips, path)
         if first.width * first.height <= above:
             return None
+        alphas = int(first.hasalpha())
+        if (
+            first.format not in WHITE
+            or first.interpretation not in ("b-w", "srgb", "grey16", "rgb16")
+            or first.bands - alphas != bands_of(first.interpretation)
+        ):
+            return None
         kind, images = open_pages(vips, path)
         image = images[0]
-        alphas = int(image.hasalpha())
-        if (
-            len(images) > 1
-            or kind == "gif"  # whose frames are read otherwise
-            or image.format not in WHITE
-            or image.interpretation not in ("b-w", "srgb", "grey16", "rgb16")
-            or image.bands - alphas != bands_of(image.interpretation)
-        ):
+        if len(images) > 1 or kind == "gif":  # whose frames are read otherwise
             return None
         form = form_of(
             path,
@@ -222,7 +223,10 @@ def writing_strips(
     vips = require_vips(path)
     bands = form.channels + transparent
     written = 0
-    with telling(path), _nameless(path.parent) as (file, name):
+    with ExitStack() as ended:
+        ended.callback(forget_images, vips)
+        ended.enter_context(telling(path))
+        file, name = ended.enter_context(_nameless(path.parent))
 
         def take(page: Page) -> None:
             nonlocal written
@@ -247,14 +251,8 @@ def writing_strips(
         file.flush()
         # libvips remembers files by name, and this name may have been that of another.
         image = vips.Image.rawload(name, width, height, bands, format=form.number, revalidate=True)
-        try:
-            image = dressed(image.copy(interpretation=form.space), form)
-            save(path, image, kind, form, bits, overwrite=overwrite)
-        finally:
-            # libvips keeps the last images for whoever might want them again, and with them files.
-            kept = vips.cache_get_max()
-            vips.cache_set_max(0)
-            vips.cache_set_max(kept)
+        image = dressed(image.copy(interpretation=form.space), form)
+        save(path, image, kind, form, bits, overwrite=overwrite)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 from physgan.errors import ImageError, KindError
@@ -180,7 +181,20 @@ def upright(image: Any) -> Any:
     Raises:
         pyvips.Error: it has to be read for that, and cannot be.
     """
+    if "orientation" not in image.get_fields() or image.get("orientation") == 1:
+        return image  # what turns nothing would keep the image for whoever might want it again
     return (image.copy_memory() if is_turned(image) else image).autorot()
+
+
+_FORGETTING = Lock()
+
+
+def forget_images(vips: Any) -> None:
+    """Has libvips let go of the last images, which it keeps, with their files and their memory."""
+    with _FORGETTING:  # or another thread would take the nothing of this one for what it was
+        kept = vips.cache_get_max()
+        vips.cache_set_max(0)
+        vips.cache_set_max(kept)
 
 
 def unread(path: Path, head: bytes, error: Exception, *, expected: str) -> ImageError:

@@ -9,6 +9,7 @@ from physgan.errors import ImageError
 from physgan.images.picture import Picture, read_picture
 from physgan.images.strips import Strips, open_strips
 from physgan.images.write import kind_of_picture, write_picture
+from physgan.restore.device import is_conditional
 from physgan.restore.pages import restore_pages
 from physgan.restore.progress import Progress, untold
 from physgan.restore.strips import by_window, restore_strips
@@ -62,9 +63,9 @@ def open_file(fn: RestoreFn, source: Path, *, progress: Progress = untold) -> Pi
     Raises:
         ImageError: the source cannot be read.
     """
-    if fn.receptive_field is not None:
+    bounded = not fn.global_statistics
+    if fn.receptive_field is not None and (bounded or is_conditional(fn)):
         strips = open_strips(source, above=STREAMED)
-        bounded = not fn.global_statistics
         if strips is not None and (bounded or by_window(fn, strips.form.channels)):
             return strips
     return read_picture(source, before_page=lambda: progress(0.0))

@@ -25,7 +25,7 @@ from physgan.restore.ahead import ahead
 from physgan.restore.device import Elsewhere
 from physgan.restore.file import open_file, restore_opened, taken, write_file
 from physgan.restore.memory import device_of, pixels_at_once, ran_out, surely_fits
-from physgan.restore.page import SMALL
+from physgan.restore.page import SMALL, check_strength
 from physgan.restore.pages import padded_size, restore_pages
 from physgan.restore.plan import Job
 from physgan.restore.progress import Progress, part_of, rising, untold
@@ -81,7 +81,11 @@ def restore_files(
 
     Yields:
         One outcome for each job, in order. Closed early, it ends with the pictures at hand.
+
+    Raises:
+        UsageError: a strength outside [0, 1].
     """
+    check_strength(strength)
     targets: set[Path] = set()
 
     def opened(job: Job) -> _Work:

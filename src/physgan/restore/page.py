@@ -75,6 +75,7 @@ def restore_page(
         OutOfMemory: there is none left for the smallest tiles, or for the result.
         UsageError: a strength outside [0, 1].
     """
+    check_strength(strength)
     room = Room() if room is None else room
     x_hat = _in_its_channels(fn, page.colour[None], tile, progress, room)
     return finished(fn, page, x_hat, strength)
@@ -101,12 +102,17 @@ def restore_images(
         ShapeError: wrong rank, type or channels.
         UsageError: as `restore_page`.
     """
+    check_strength(strength)
     return _mixed(fn, y, _in_its_channels(fn, y, tile, progress, Room()), strength)
 
 
-def _mixed(fn: RestoreFn, y: Tensor, x_hat: Tensor, strength: float) -> Tensor:
+def check_strength(strength: float) -> None:
+    """Raises UsageError unless it lies in [0, 1]."""
     if not 0 <= strength <= 1:
         raise UsageError("strength of restoring", expected="0 to 1", got=f"{strength:g}")
+
+
+def _mixed(fn: RestoreFn, y: Tensor, x_hat: Tensor, strength: float) -> Tensor:
     if strength == 1:
         return x_hat
     return torch.lerp(enlarged(y.detach(), fn.scale), x_hat, strength).clamp(0, 1)

@@ -25,6 +25,11 @@ class Job:
     source: Path
     target: Path
 
+    @property
+    def replaces_its_source(self) -> bool:
+        """Whether nobody has the original afterwards."""
+        return _place(self.target) in (_place(self.source), _real(self.source))
+
 
 class Fault(NamedTuple):
     """A part of a request that cannot be carried out."""
@@ -128,6 +133,11 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def _place(path: Path) -> Path:
+    """Where a file lies; links to files are files of their own, which results take the place of."""
+    return _real(path.parent) / path.name
+
+
 def _folders_in(folder: Path, output: Path) -> int:
     """How many folders `--recursive` would enter next; results of earlier runs do not count."""
     inside = _real(output)
@@ -153,9 +163,11 @@ def _unreachable(path: Path, error: OSError | ValueError) -> ImageError:
 def _without_clashes(jobs: Sequence[Job], faults: list[Fault]) -> list[Job]:
     """The first job of each target, if no other picture is there; `faults` is given the others."""
     first: dict[Path, Job] = {}
-    sources = {_real(job.source): job for job in reversed(jobs)}
+    sources = {
+        place: job for job in reversed(jobs) for place in (_place(job.source), _real(job.source))
+    }
     for job in jobs:
-        there = sources.get(_real(job.target))
+        there = sources.get(_place(job.target))
         if job.target in first:
             if _real(job.source) == _real(first[job.target].source):
                 continue  # named twice

@@ -208,7 +208,7 @@ class Restorer:
             return f"Restorer({', '.join([kind, *parts])}; no header)"
         name = f"{info.name}, " if info.name else ""
         experimental = "; experimental" if info.experimental else ""
-        return f"Restorer({name}{', '.join([kind, *parts])}; licence: {info.licence}{experimental})"
+        return f"Restorer({name}{', '.join([kind, *parts])}; licence: {info.terms}{experimental})"
 
 
 def _require_range(greatest: float) -> None:

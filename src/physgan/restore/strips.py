@@ -29,7 +29,7 @@ _BICUBIC = 2
 _ROWS = 256
 """that are read at a time where a file is only looked at; not below `whole.MINIMUM`"""
 _VALUES = 1 << 24
-"""pixels of a strip, or of what is made of it, where it is higher than what lies around it"""
+"""pixels of a strip, or of its result, at most; but no strip is lower than its margins together"""
 _LOOKING = 0.05
 """share of the work that this is, rather more than less"""
 

@@ -237,13 +237,18 @@ def fit(
 
 @contextmanager
 def _interrupted() -> Iterator[Event]:
-    """An event that the first SIGINT or SIGTERM sets, so that a run stops between two steps.
+    """An event that the first SIGINT, SIGTERM or SIGHUP sets: a run stops between two steps.
 
     The second one ends it at once, as it does everywhere else.
     """
     event = Event()
     # Only Python's own ways are replaced: whoever has set another, or ignores it, means it.
-    own = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    own: dict[signal.Signals, Any] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+    if hasattr(signal, "SIGHUP"):  # the terminal has gone
+        own[signal.SIGHUP] = signal.SIG_DFL
     before = {number: signal.getsignal(number) for number in own}
     ours = [number for number in own if before[number] is own[number]]
     if current_thread() is not main_thread():

@@ -127,8 +127,9 @@ def test_killed_while_writing_small_parts(ground: Path, unbroken: Path) -> None:
 
 
 def heed_interrupts() -> None:
-    """In the child: SIGINT as at a terminal, whatever started the tests."""
+    """In the child: signals as at a terminal, whatever started the tests."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def test_killed_twice_and_interrupted(ground: Path, unbroken: Path) -> None:
@@ -150,6 +151,13 @@ def test_killed_twice_and_interrupted(ground: Path, unbroken: Path) -> None:
 
     resumed(ground, run)
     assert_equal_runs(run, unbroken)
+
+
+def test_a_terminal_that_goes_leaves_a_checkpoint(ground: Path) -> None:
+    run = ground / "left"
+    status, *_ = stopped_after(5, ground, run, by=signal.SIGHUP, preexec_fn=heed_interrupts)
+    assert status == 130
+    assert 5 <= step_of(run) < STEPS
 
 
 # ---------------------------------------------------------------- what may change, and what not

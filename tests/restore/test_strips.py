@@ -307,6 +307,20 @@ def test_what_is_moved_with_its_kernel_takes_along_what_finds_kernels() -> None:
     assert fn.device.type == known.device.type == "cpu"
 
 
+def test_what_another_thread_moves_meanwhile_keeps_its_place_for_the_picture_at_hand() -> None:
+    place, elsewhere = torch.device("cpu"), torch.device("meta")
+
+    class Moving(Levelled):
+        def conditioned(self, y: Tensor) -> RestoreFn:
+            fn.move(elsewhere)
+            return super().conditioned(y)
+
+    fn = Elsewhere(Moving(), place)
+    known = fn.conditioned(torch.rand(1, 3, 32, 32))
+    assert isinstance(known, Elsewhere)
+    assert (fn.device, known.device) == (elsewhere, place)
+
+
 def test_no_memory_for_a_kernel_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file, "STREAMED", 0)
     KINDS["rgb.png"](tmp_path / "p.png")

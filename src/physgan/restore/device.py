@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from physgan.networks.ways import has_bf16
-from physgan.restore.memory import ran_out
+from physgan.restore.memory import device_of, ran_out
 from physgan.restore.whole import padded, restore_padded
 from physgan.types import Conditional, RestoreFn
 
@@ -39,6 +40,9 @@ _FEW = 20
 """one value in so many, at least, has to be neither black nor white"""
 _BANDED = 0.5
 """share of the values with no more digits than bf16 has, from which the result shows steps"""
+
+
+_Result = TypeVar("_Result")
 
 
 class _Place(NamedTuple):
@@ -169,6 +173,21 @@ class Elsewhere:
         if isinstance(fn, nn.Module):
             fn = _copied(fn, device)
         self._place = _Place(fn, device, _undecided(fn, device))
+
+
+def with_room(fn: RestoreFn, act: Callable[[], _Result]) -> _Result:
+    """What `act` gives, which runs `fn`: on the CPU, where memory of the device of `fn` runs out.
+
+    Raises:
+        MemoryError, RuntimeError: memory ran out (`ran_out`), and there is no other device.
+    """
+    while True:
+        device = device_of(fn)
+        try:
+            return act()
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error) or not isinstance(fn, Elsewhere) or not fn.fall_back(device):
+                raise
 
 
 def _undecided(fn: RestoreFn, device: torch.device) -> bool | None:

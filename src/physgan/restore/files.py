@@ -263,7 +263,6 @@ def _groups(fn: RestoreFn, works: Iterable[_Work]) -> Iterator[list[_Work]]:
     """Small pictures that make a batch together, as soon as there is one; others by themselves."""
     bins: dict[tuple[int, ...], list[_Work]] = {}
     begun: dict[tuple[int, ...], int] = {}
-    waiting = 0
     for number, work in enumerate(works):
         if _is_large(work) or not isinstance(work.picture, Picture) or len(work.picture.pages) > 1:
             yield [work]
@@ -272,13 +271,11 @@ def _groups(fn: RestoreFn, works: Iterable[_Work]) -> Iterator[list[_Work]]:
             if size not in bins:
                 bins[size], begun[size] = [], number
             bins[size].append(work)
-            waiting += size[1] * size[2]
             if (len(bins[size]) + 1) * size[1] * size[2] > SMALL:
-                waiting -= len(bins[size]) * size[1] * size[2]
                 yield bins.pop(size)
         oldest = next(iter(bins), None)
+        waiting = sum(len(group) * size[1] * size[2] for size, group in bins.items())
         if oldest is not None and (number - begun[oldest] >= _PATIENCE or waiting > _WAITING):
-            waiting -= len(bins[oldest]) * oldest[1] * oldest[2]
             yield bins.pop(oldest)
     yield from bins.values()
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from physgan.errors import OutOfMemory, UsageError
 from physgan.images.picture import Page
 from physgan.resize import bicubic
-from physgan.restore.device import Elsewhere, is_conditional
+from physgan.restore.device import Elsewhere, is_conditional, with_room
 from physgan.restore.memory import device_of, given_back, pixels_at_once, ran_out, surely_fits
 from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.statistics import normalisations
@@ -155,8 +155,10 @@ def _run(fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Progress, room:
             if result is None:
                 result = _room_for(fn, y)
             return restore_tiled(known, y, tile=sides, progress=progress, result=result)
+        except OutOfMemory:  # for the result, which smaller tiles would not change
+            raise
         except (RuntimeError, MemoryError) as error:
-            if not ran_out(error) or (known is not None and result is None):
+            if not ran_out(error):
                 raise
         given_back()  # with the fault goes what it held
         # Smaller tiles help where it was tiles that found no room, or the whole.
@@ -178,7 +180,11 @@ def _run(fn: RestoreFn, y: Tensor, tile: Sides | None, progress: Progress, room:
 
 
 def _room_for(fn: RestoreFn, y: Tensor) -> Tensor:
-    """Memory for the result, which smaller tiles would not leave room for."""
+    """Memory for the result.
+
+    Raises:
+        OutOfMemory: there is none.
+    """
     try:
         return room_for(fn, y)
     except (RuntimeError, MemoryError) as error:
@@ -209,15 +215,7 @@ def _sides(fn: RestoreFn, y: Tensor) -> Sides | None:
 
 def chosen_side(fn: RestoreFn) -> int:
     """Side of the tiles that memory allows for an image at a time, on the CPU if nowhere else."""
-    while True:
-        device = device_of(fn)
-        try:
-            return tile_side(fn, pixels=_room(fn))
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
-                raise
-            if not (isinstance(fn, Elsewhere) and fn.fall_back(device)):
-                raise
+    return with_room(fn, lambda: tile_side(fn, pixels=_room(fn)))
 
 
 def _room(fn: RestoreFn) -> int:

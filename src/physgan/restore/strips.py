@@ -16,8 +16,8 @@ from physgan.errors import OutOfMemory, ShapeError
 from physgan.images.picture import Page
 from physgan.images.strips import Strips, writing_strips
 from physgan.networks.window import Search
-from physgan.restore.device import Elsewhere, middle
-from physgan.restore.memory import device_of, ran_out
+from physgan.restore.device import Elsewhere, middle, with_room
+from physgan.restore.memory import ran_out
 from physgan.restore.page import Room, chosen_side, restore_page
 from physgan.restore.progress import Progress, part_of, untold
 from physgan.restore.tiles import margin_of, on_grid
@@ -150,23 +150,24 @@ def _conditioned(fn: RestoreFn, strips: Strips, progress: Progress) -> RestoreFn
         search.add(padded(fn, y))
         progress(1 - left / strips.height)
     window = search.found()
-    while True:
-        device = device_of(fn)
-        try:
-            if isinstance(fn, Elsewhere):
-                fn.settle_by(torch.cat(piece, dim=2))
-            with torch.inference_mode():
-                return fn.conditioned(window)
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
-                raise
-        if not (isinstance(fn, Elsewhere) and fn.fall_back(device)):
-            raise OutOfMemory(
-                f"picture file '{strips.path}'",
-                expected="memory to find its kernel",
-                got="none left",
-                remedy="Close other programs.",
-            )
+
+    def conditioned() -> RestoreFn:
+        if isinstance(fn, Elsewhere):
+            fn.settle_by(torch.cat(piece, dim=2))
+        with torch.inference_mode():
+            return fn.conditioned(window)
+
+    try:
+        return with_room(fn, conditioned)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+    raise OutOfMemory(
+        f"picture file '{strips.path}'",
+        expected="memory to find its kernel",
+        got="none left",
+        remedy="Close other programs.",
+    )
 
 
 def _rows(page: Page, start: int, stop: int | None) -> Page:

@@ -70,7 +70,7 @@ def house(tmp_path: Path) -> Path:
     """A package `physgan` with every room of the design, all empty."""
     package = tmp_path / "physgan"
     package.mkdir()
-    for name in ["__init__", "__main__", "errors", "files", "fourier", "resize", "types"]:
+    for name in ["__init__", "__main__", "errors", "files", "fourier", "means", "resize", "types"]:
         (package / f"{name}.py").touch()
     for room in ROOMS:
         (package / room).mkdir()

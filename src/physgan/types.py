@@ -6,7 +6,7 @@ Images are float32 tensors N×C×H×W in [0, 1] wherever one room hands them to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
@@ -89,6 +89,18 @@ class Sampler(Protocol):
 
         Most samplers read only how many images there are, their size and their device; a sampler
         of depth may look at the pictures. The generator is the caller's, on the device of `x`.
+        """
+        ...
+
+
+@runtime_checkable
+class Sparing(Protocol):
+    """A `Sampler` of parameters that may be known, and of which drawing costs too much in vain."""
+
+    def sample_rest(self, x: Tensor, /, *, known: Collection[str], generator: Generator) -> Theta:
+        """As `sample`, without the parameters that are `known` by these names.
+
+        The others are drawn as they would be with them.
         """
         ...
 

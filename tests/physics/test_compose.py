@@ -1,9 +1,12 @@
+from unittest.mock import Mock
+
 import pytest
 import torch
 from torch import Generator, Tensor
 
 from physgan.data.synthesis import synthesise
 from physgan.errors import ThetaError
+from physgan.physics import haze
 from physgan.physics.blur import Blur, DiscKernels
 from physgan.physics.compose import SENSOR, Chain, Degradation, Stage
 from physgan.physics.haze import DepthHaze, HazyScenes
@@ -139,12 +142,34 @@ def test_what_was_measured_takes_the_place_of_what_is_drawn() -> None:
     assert theta["haze"]["depth"] is depth
     for stage, part in drawn.items():
         assert theta[stage].keys() == part.keys()
-        for name, values in part.items():
-            assert (stage, name) == ("haze", "depth") or torch.equal(theta[stage][name], values)
+    for name in ("beta", "airlight"):
+        assert torch.equal(theta["haze"][name], drawn["haze"][name])
     batch = synthesise(x, chain, generator=generator(), known=known)
     assert batch.theta["haze"]["depth"] is depth
     assert chain.stages_with("depth") == ["haze"]
     assert chain.stages_with("kernel") == []
+
+
+def test_what_is_known_is_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(haze, "scene_depth", Mock(side_effect=AssertionError("drawn in vain")))
+    x, depth = torch.rand(2, 3, 12, 12), torch.rand(2, 1, 12, 12)
+    chain = foggy_lens()
+    assert chain.sample(x, generator=generator(), known={"depth": depth})["haze"]["depth"] is depth
+    with pytest.raises(AssertionError, match="in vain"):
+        chain.sample(x, generator=generator())
+
+
+def test_what_cannot_be_spared_is_drawn_and_left() -> None:
+    class Depths:
+        def sample(self, x: Tensor, /, *, generator: Generator) -> Theta:
+            n, c = x.shape[:2]
+            return {"depth": x[:, :1], "beta": torch.ones(n), "airlight": torch.ones(n, c)}
+
+    x, depth = torch.rand(2, 3, 12, 12), torch.rand(2, 1, 12, 12)
+    chain = Degradation({"haze": Stage(DepthHaze(), Depths())})
+    theta = chain.sample(x, generator=generator(), known={"depth": depth})
+    assert theta["haze"]["depth"] is depth
+    assert theta["haze"]["beta"].tolist() == [1, 1]
 
 
 def test_check_looks_at_every_stage() -> None:

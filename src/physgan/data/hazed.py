@@ -19,6 +19,7 @@ from physgan.data.pictures import FolderPictures, Size
 from physgan.data.scenes import DepthFiles, measured
 from physgan.errors import ImageError
 from physgan.images.read import list_images, read_8bit
+from physgan.means import square_means
 
 _TURNS = 60
 """of fitting one unknown while the other is held"""
@@ -45,10 +46,14 @@ def transmission_of(hazy: Tensor, clear: Tensor) -> tuple[Tensor, Tensor]:
         Transmission 1×H×W in (0, 1], and the airlight, C values in [0, 1].
     """
     airlight = _airlight(hazy, clear)
+    return _transmission(hazy, clear, airlight), airlight
+
+
+def _transmission(hazy: Tensor, clear: Tensor, airlight: Tensor) -> Tensor:
     way, moved = airlight[:, None, None] - clear, hazy - clear
     along, length = (_around(t) for t in ((moved * way).sum(0), way.square().sum(0)))
     share = (along / length.clamp(min=1e-6)).clamp(0, 1 - _LEAST)
-    return 1 - share, airlight
+    return 1 - share
 
 
 def _airlight(hazy: Tensor, clear: Tensor) -> Tensor:
@@ -70,7 +75,7 @@ def _around(values: Tensor) -> Tensor:
     """Means over squares, 1×H×W."""
     border = _SMOOTH // 2
     wider = F.pad(values[None, None], (border,) * 4, mode="replicate")
-    return F.avg_pool2d(wider, _SMOOTH, 1)[0]
+    return square_means(wider, _SMOOTH)[0]
 
 
 def hazed_pairs(hazy: Path, clear: Path, *, channels: int = 3) -> DepthFiles:
@@ -91,11 +96,18 @@ def hazed_pairs(hazy: Path, clear: Path, *, channels: int = 3) -> DepthFiles:
     }
     _, (pictures, in_haze) = partners(title, clear, parts)
     partner = dict(zip(in_haze, pictures, strict=True))
-    read = partial(_depth, partner=partner, channels=channels)
+    read = partial(_depth, partner=partner, channels=channels, airlights={})
     return DepthFiles(FolderPictures(clear, paths=pictures, channels=channels), in_haze, read)
 
 
-def _depth(path: Path, size: Size | None, *, partner: dict[Path, Path], channels: int) -> Tensor:
+def _depth(
+    path: Path,
+    size: Size | None,
+    *,
+    partner: dict[Path, Path],
+    channels: int,
+    airlights: dict[Path, Tensor],
+) -> Tensor:
     hazy, clear = (read_8bit(p, channels=channels).float() / 255 for p in (path, partner[path]))
     if hazy.shape != clear.shape:
         raise ImageError(
@@ -103,5 +115,7 @@ def _depth(path: Path, size: Size | None, *, partner: dict[Path, Path], channels
             expected=f"{clear.shape[2]}×{clear.shape[1]}, as '{partner[path]}'",
             got=f"{hazy.shape[2]}×{hazy.shape[1]}",
         )
-    transmission, _ = transmission_of(hazy, clear)
+    if path not in airlights:  # in training, every scene is read many times
+        airlights[path] = _airlight(hazy, clear)
+    transmission = _transmission(hazy, clear, airlights[path])
     return measured(-transmission[0].log(), size, origin=f"haze in '{path}'")

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from physgan.means import square_means
 from physgan.networks.base import RestorationNetwork
 from physgan.networks.checks import check_arguments, check_images
 from physgan.networks.convolution import Conv2d
@@ -110,5 +111,5 @@ def _means(maps: Tensor, side: int) -> Tensor:
     The outermost pixels of squares of even side, one pixel larger, count by half.
     """
     wider = F.pad(maps, (side // 2,) * 4, mode="replicate")
-    means = F.avg_pool2d(wider, side, stride=1)
-    return means if side % 2 else F.avg_pool2d(means, 2, stride=1)
+    means = square_means(wider, side)
+    return means if side % 2 else square_means(means, 2)

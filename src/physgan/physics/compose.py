@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from physgan.errors import PhysganError, ThetaError, nearest
 from physgan.physics.sensor import SensorChain, saturated
-from physgan.types import ChainTheta, Checking, Operator, Sampler, Sensor, Theta
+from physgan.types import ChainTheta, Checking, Operator, Sampler, Sensor, Sparing, Theta
 
 SENSOR = "sensor"
 """The name under which a chain's theta keeps the parameters of its sensor."""
@@ -83,8 +83,11 @@ class Degradation:
         """
         theta: dict[str, Theta] = {}
         for name, sampler in self.samplers.items():
-            drawn = sampler.sample(x, generator=generator)
             taken = {p: values for p, values in known.items() if name in self.stages_with(p)}
+            if taken and isinstance(sampler, Sparing):
+                drawn = sampler.sample_rest(x, known=taken, generator=generator)
+            else:
+                drawn = sampler.sample(x, generator=generator)
             theta[name] = {**drawn, **taken}
             # A later stage sees the picture that an earlier one has made smaller.
             step = self.operator.operators[name].scale

@@ -22,6 +22,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from physgan.means import square_means
 from physgan.physics.draw import smooth_field, uniform
 
 GRID = 10
@@ -330,7 +331,7 @@ def _nearest(points: Tensor, centre: Tensor) -> Tensor:
 
 def _box(x: Tensor, radius: int) -> Tensor:
     """Means over squares, the edges repeated."""
-    return F.avg_pool2d(F.pad(x, (radius,) * 4, mode="replicate"), 2 * radius + 1, stride=1)
+    return square_means(F.pad(x, (radius,) * 4, mode="replicate"), 2 * radius + 1)
 
 
 def _belongs(label: Tensor, m: int) -> Tensor:

@@ -10,7 +10,7 @@ from which it was recovered. `DepthHaze` at (depth, beta) is `Haze` at `exp(-bet
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 import torch
@@ -177,6 +177,12 @@ class HazyScenes:
 
     def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
         """`depth` N×1×H×W up to 1, `beta` N and `airlight` N×C for the images of `x`."""
+        return self.sample_rest(x, known=(), generator=generator)
+
+    def sample_rest(
+        self, x: Tensor, *, known: Collection[str], generator: Generator
+    ) -> dict[str, Tensor]:
+        """The same, without a depth that is `known`: it takes a quarter of a step of training."""
         n, c = x.shape[:2]
         beta = uniform(n, self.beta, generator=generator)
         if self.clear:
@@ -186,8 +192,7 @@ class HazyScenes:
         own = uniform(n * c, (-1.0, 1.0), generator=generator).reshape(n, c)
         spectrum = torch.linspace(1, -1, c, device=x.device)
         tint = self.tint * (0.75 * warmth * spectrum + 0.25 * own)
-        return {
-            "depth": scene_depth(x, generator=generator),
-            "beta": beta,
-            "airlight": (level + tint).clamp(0, 1),
-        }
+        theta = {"beta": beta, "airlight": (level + tint).clamp(0, 1)}
+        if "depth" not in known:
+            theta["depth"] = scene_depth(x, generator=generator)
+        return theta

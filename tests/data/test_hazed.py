@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from physgan.data import hazed
 from physgan.data.hazed import hazed_pairs, transmission_of
 from physgan.errors import ImageError
 from physgan.recipes.build import PICTURES
@@ -61,24 +62,46 @@ def test_no_haze_is_no_haze() -> None:
     assert float(found.min()) > 0.999
 
 
-def test_as_pictures_of_a_recipe(tmp_path: Path) -> None:
-    for seed, name in enumerate(("a", "b")):
+def written(folder: Path, name: str, x: Tensor, t: Tensor, airlight: float) -> None:
+    for part, picture in (("clear", x), ("hazy", x * t + airlight * (1 - t))):
+        (folder / part).mkdir(exist_ok=True)
+        write_picture(folder / part / f"{name}.png", picture)
+
+
+@pytest.mark.parametrize("kept", [0, 1 << 20])
+def test_as_pictures_of_a_recipe(
+    kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hazed, "_KEPT", kept)
+    for seed, airlight in enumerate((0.7, 0.95)):
         x, depth = scene(seed)
-        t = torch.exp(-1.5 * depth)
-        for folder, picture in (("clear", x), ("hazy", x * t + 0.8 * (1 - t))):
-            (tmp_path / folder).mkdir(exist_ok=True)
-            write_picture(tmp_path / folder / f"{name}.png", picture)
+        written(tmp_path, str(seed), x, torch.exp(-1.5 * depth), airlight)
     scenes = PICTURES["hazed_pairs"](tmp_path / "hazy", tmp_path / "clear")
     assert len(scenes) == 2
-    for index in range(2):
+    for index in (0, 1, 1, 0):
         _, depth = scene(index)
         found = scenes.depth(index)
         assert found.shape == depth.shape
         assert float((found - depth / depth.max()).abs().mean()) < 0.05
         assert scenes.depth(index, (24, 32)).shape == (1, 24, 32)
-    other = hazed_pairs(tmp_path / "clear", tmp_path / "clear")
-    with pytest.raises(ImageError, match="haze in"):
-        other.depth(0)
+
+
+def test_no_haze_tells_no_depth(tmp_path: Path) -> None:
+    x, _ = scene(3)
+    written(tmp_path, "a", x, torch.ones(()), 0.8)
+    scenes = hazed_pairs(tmp_path / "hazy", tmp_path / "clear")
+    with pytest.raises(ImageError, match=r"expected some, .* got none"):
+        scenes.depth(0)
+
+
+def test_where_there_is_no_haze_it_is_near(tmp_path: Path) -> None:
+    x, _ = scene(4)
+    t = torch.full_like(x[:1], 0.3)
+    t[:, 20:80, 10:60] = 1
+    written(tmp_path, "a", x, t, 0.9)
+    depth = hazed_pairs(tmp_path / "hazy", tmp_path / "clear").depth(0)
+    assert float(depth[:, 30:70, 20:50].max()) < 0.05
+    assert float(depth[:, :10].min()) > 0.8
 
 
 def test_faults_are_named(tmp_path: Path) -> None:

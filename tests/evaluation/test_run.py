@@ -17,7 +17,7 @@ from physgan.data.pairs import Pair
 from physgan.data.text.fonts import font
 from physgan.data.text.words import sentence
 from physgan.errors import ImageError
-from physgan.evaluation.run import evaluate_pairs, score_pair, summarise
+from physgan.evaluation.run import evaluate_pair, score_pair, summarise
 from physgan.metrics.protocol import protocol, scores
 from physgan.resize import bicubic
 from tests.restore.small import Inverts, small_weights
@@ -34,7 +34,7 @@ def pairs(count: int = 3) -> list[Pair]:
 
 def test_records_are_scores_of_what_the_restorer_makes() -> None:
     how = protocol("rgb")
-    records = list(evaluate_pairs(Inverts(), pairs(), how))
+    records = [evaluate_pair(Inverts(), pair, how) for pair in pairs()]
     for record, pair in zip(records, pairs(), strict=True):
         assert record["name"] == pair.name
         expected = scores(1 - pair.y, pair.x, how)
@@ -65,7 +65,7 @@ def test_an_enlarged_picture_is_scored_beside_its_observation_enlarged_bicubical
 def test_sizes_that_do_not_belong_together() -> None:
     pair = Pair("odd", torch.rand(1, 3, 8, 8), torch.rand(1, 3, 16, 16))
     with pytest.raises(ImageError, match="pair 'odd'"):
-        list(evaluate_pairs(Inverts(), [pair], protocol("rgb")))
+        evaluate_pair(Inverts(), pair, protocol("rgb"))
     with pytest.raises(ImageError, match="at least one"):
         summarise([], protocol("rgb"))
 
@@ -171,3 +171,13 @@ def test_text_is_read_and_its_errors_counted() -> None:
     assert text_error(x, x) == 0.0
     blurred: Tensor = torch.nn.functional.avg_pool2d(x, 11, 1, 5)
     assert text_error(blurred, x) > 0.3
+
+
+def test_an_output_that_cannot_be_is_refused_before_the_work(
+    ground: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ground / "file").write_text("in the way", encoding="utf-8")
+    assert evaluate(ground, "--output", str(ground / "file")) == 2
+    err = capsys.readouterr().err
+    assert "a folder that can be written to" in err
+    assert "dB" not in err

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
+from torch import Generator, Tensor
 
 from physgan.cli import main
 from physgan.errors import RecipeError, TrainingError
+from physgan.physics.compose import Degradation, Stage
+from physgan.physics.haze import DepthHaze, HazyScenes
 from physgan.recipes.build import build_degradation
 from physgan.recipes.experiment import train_recipe
 from physgan.recipes.load import load_recipe
@@ -241,3 +245,34 @@ def test_sigterm_leaves_a_checkpoint(ground: Path) -> None:
     assert status == 130
     assert "go on with --resume" in err
     assert (ground / "run" / "checkpoint.json").is_file()
+
+
+class Sparse:
+    """Draws haze, and beside a known depth something else."""
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+
+    def sample(self, x: Tensor, *, generator: Generator) -> dict[str, Tensor]:
+        return HazyScenes().sample(x, generator=generator)
+
+    def sample_rest(
+        self, x: Tensor, *, known: Collection[str], generator: Generator
+    ) -> dict[str, Tensor]:
+        rest = HazyScenes().sample_rest(x, known=known, generator=generator)
+        if self.fault == "forgets":
+            del rest["airlight"]
+        if self.fault == "differs":
+            rest["airlight"] = rest["airlight"] / 2
+        return rest
+
+
+@pytest.mark.parametrize("fault", ["", "forgets", "differs"])
+def test_what_is_drawn_beside_what_is_known(fault: str) -> None:
+    chain = Degradation({"haze": Stage(DepthHaze(), Sparse(fault))})
+    try_physics(chain, crop=32, channels=3, differentiable=True)
+    if not fault:
+        try_physics(chain, crop=32, channels=3, known=("depth",), differentiable=True)
+        return
+    with pytest.raises(RecipeError, match="another 'airlight', or none"):
+        try_physics(chain, crop=32, channels=3, known=("depth",), differentiable=True)

@@ -136,9 +136,11 @@ def test_a_guided_generator_is_shown_the_clear_images() -> None:
             super().__init__()
             self.inner = inner
             self.shown: list[Tensor] = []
+            self.places: list[float] = []
 
-        def forward(self, y: Tensor, clear: Tensor) -> Tensor:
+        def forward(self, y: Tensor, clear: Tensor, places: list[float]) -> Tensor:
             self.shown.append(clear)
+            self.places += places
             x_hat: Tensor = self.inner(y)
             return x_hat
 
@@ -150,6 +152,12 @@ def test_a_guided_generator_is_shown_the_clear_images() -> None:
     assert _step(player, opponents, batch=batch) == plain
     assert len(guided.shown) == 2  # of what was observed, and of what was degraded again
     assert all(torch.equal(clear, batch.x) for clear in guided.shown)
+    n = len(batch.x)
+    places = [(i + 0.5) / n for i in range(n)]
+    assert guided.places == 2 * places
+    guided.places.clear()
+    _step(player, opponents, batch=batch, parts=n)
+    assert guided.places == [place for place in places for _ in range(2)]
 
 
 def test_matched_observations_pass_the_sensor_of_their_own_theta() -> None:

@@ -63,7 +63,13 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
     source = chosen_weights(arguments.task, arguments.weights)
     if arguments.physics is not None and arguments.theta is None:
         raise UsageError("--physics", expected="--theta FOLDER beside it", got="none")
-    from physgan.evaluation.run import SUMMARY, evaluate_pair, summarise, write_evaluation
+    from physgan.evaluation.run import (
+        SUMMARY,
+        evaluate_pair,
+        require_folder,
+        summarise,
+        write_evaluation,
+    )
 
     if (arguments.output / SUMMARY).exists() and not arguments.overwrite:
         raise UsageError(
@@ -96,6 +102,7 @@ def run(arguments: Arguments, overrides: Sequence[str]) -> int:
             restorer.info,
             channels=restorer.fn.channels,
         )
+    require_folder(arguments.output)
     records: list[dict[str, Any]] = []
     for number, (name, degraded, clean) in enumerate(pairs, start=1):
         try:

@@ -27,6 +27,10 @@ _ENOUGH = 1 << 14
 """pixels that tell the airlight"""
 _SMOOTH = 9
 """pixels to a side of the squares over which transmission is taken to be one"""
+_NEAR = 1e-6
+"""share of the greatest depth that is as good as none"""
+_KEPT = 1 << 29
+"""bytes of depth that are kept for the next time"""
 _LEAST = 0.02
 """transmission below which nothing is left of the scene"""
 
@@ -46,14 +50,10 @@ def transmission_of(hazy: Tensor, clear: Tensor) -> tuple[Tensor, Tensor]:
         Transmission 1×H×W in (0, 1], and the airlight, C values in [0, 1].
     """
     airlight = _airlight(hazy, clear)
-    return _transmission(hazy, clear, airlight), airlight
-
-
-def _transmission(hazy: Tensor, clear: Tensor, airlight: Tensor) -> Tensor:
     way, moved = airlight[:, None, None] - clear, hazy - clear
     along, length = (_around(t) for t in ((moved * way).sum(0), way.square().sum(0)))
     share = (along / length.clamp(min=1e-6)).clamp(0, 1 - _LEAST)
-    return 1 - share
+    return 1 - share, airlight
 
 
 def _airlight(hazy: Tensor, clear: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def hazed_pairs(hazy: Path, clear: Path, *, channels: int = 3) -> DepthFiles:
     }
     _, (pictures, in_haze) = partners(title, clear, parts)
     partner = dict(zip(in_haze, pictures, strict=True))
-    read = partial(_depth, partner=partner, channels=channels, airlights={})
+    read = partial(_depth, partner=partner, channels=channels, kept={})
     return DepthFiles(FolderPictures(clear, paths=pictures, channels=channels), in_haze, read)
 
 
@@ -106,8 +106,10 @@ def _depth(
     *,
     partner: dict[Path, Path],
     channels: int,
-    airlights: dict[Path, Tensor],
+    kept: dict[tuple[Path, Size | None], Tensor],
 ) -> Tensor:
+    if (path, size) in kept:
+        return kept[path, size]
     hazy, clear = (read_8bit(p, channels=channels).float() / 255 for p in (path, partner[path]))
     if hazy.shape != clear.shape:
         raise ImageError(
@@ -115,7 +117,19 @@ def _depth(
             expected=f"{clear.shape[2]}×{clear.shape[1]}, as '{partner[path]}'",
             got=f"{hazy.shape[2]}×{hazy.shape[1]}",
         )
-    if path not in airlights:  # in training, every scene is read many times
-        airlights[path] = _airlight(hazy, clear)
-    transmission = _transmission(hazy, clear, airlights[path])
-    return measured(-transmission[0].log(), size, origin=f"haze in '{path}'")
+    transmission, _ = transmission_of(hazy, clear)
+    thickness = -transmission[0].log()
+    thickest = thickness.max()
+    if not thickest > 0:
+        raise ImageError(
+            f"haze in '{path}'",
+            expected=f"some, to tell the depth of '{partner[path]}' by",
+            got="none",
+            remedy="Take the pair away.",
+        )
+    # Where there is no haze it is near, and not a place that could not be measured.
+    depth = measured(thickness.clamp(min=_NEAR * thickest), size, origin=f"haze in '{path}'")
+    # In training, every scene is read many times.
+    if sum(known.nbytes for known in kept.values()) + depth.nbytes <= _KEPT:
+        kept[path, size] = depth
+    return depth

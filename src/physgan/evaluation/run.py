@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryFile
 from typing import Any
 
 from torch import Tensor
 
 from physgan.data.pairs import Pair
-from physgan.errors import ImageError
+from physgan.errors import ImageError, UsageError
 from physgan.files import write_text
 from physgan.metrics.protocol import Protocol, scores
 from physgan.restore.page import enlarged, restore_images
@@ -20,18 +21,6 @@ from physgan.types import RestoreFn
 
 PER_IMAGE = "per_image.jsonl"
 SUMMARY = "summary.json"
-
-
-def evaluate_pairs(
-    fn: RestoreFn,
-    pairs: Iterable[Pair],
-    how: Protocol,
-    *,
-    text_error: Callable[[Tensor, Tensor], float] | None = None,
-) -> Iterator[dict[str, Any]]:
-    """The record of each pair, one after the other; see `evaluate_pair`."""
-    for pair in pairs:
-        yield evaluate_pair(fn, pair, how, text_error=text_error)
 
 
 def evaluate_pair(
@@ -143,11 +132,35 @@ def summarise(records: Sequence[Mapping[str, Any]], how: Protocol) -> dict[str, 
 def write_evaluation(
     folder: Path, records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
 ) -> None:
-    """Writes `per_image.jsonl` and `summary.json` into a folder, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes `per_image.jsonl` and `summary.json` into a folder, whole or not at all.
+
+    Raises:
+        UsageError: the folder cannot be written to.
+    """
     lines = "".join(json.dumps(dict(record), ensure_ascii=False) + "\n" for record in records)
-    write_text(folder / PER_IMAGE, lines)
-    write_text(folder / SUMMARY, json.dumps(dict(summary), indent=1, ensure_ascii=False) + "\n")
+    whole = json.dumps(dict(summary), indent=1, ensure_ascii=False) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / PER_IMAGE, lines)
+        write_text(folder / SUMMARY, whole)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def require_folder(folder: Path) -> None:
+    """Before the work: raises UsageError where a folder of results cannot be made or written to."""
+    whole = folder.absolute()
+    try:
+        with TemporaryFile(dir=next(p for p in (whole, *whole.parents) if p.exists())):
+            pass
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"output '{folder}'", expected="a folder that can be written to", got=str(error)
+    )
 
 
 def _size(image: Tensor) -> str:

@@ -97,12 +97,16 @@ class BlindDeconvolution(RestorationNetwork):
         self.global_statistics: bool = True
         self.window: int = WINDOW
 
-    def forward(self, y: Tensor, clear: Tensor | None = None) -> Tensor:
+    def forward(
+        self, y: Tensor, clear: Tensor | None = None, places: Sequence[float] = ()
+    ) -> Tensor:
         """Restores `y`; height and width must be multiples of `multiple_of`.
 
         Args:
             y: what was observed.
             clear: in training, the clear pictures, from which kernels of every quality are made.
+            places: with them, where each stands in its batch, in (0, 1), rising. Kernels of the
+                first half are those that there will be; from there on they become better.
 
         Raises:
             ShapeError: wrong rank, channels or sides.
@@ -113,7 +117,7 @@ class BlindDeconvolution(RestorationNetwork):
             return self.restored(y, *self.blur_of(y))
         look = self.first.look(y)
         if self.edges:
-            return self._second(y, look, *self._of_edges(look, y, clear))
+            return self._second(y, look, *self._of_edges(look, y, clear, places))
         return self._second(y, look, self._explaining(look, y))
 
     def blur_of(self, y: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -158,21 +162,28 @@ class BlindDeconvolution(RestorationNetwork):
             return self._second(y, look, kernel)
 
         if self.training:  # where single precision is as good, and takes half of the time
-            return kernel_by_looks(y, look, second, side=self.side, times=_AGAIN_IN_TRAINING)
+            kernel = kernel_by_looks(y, look, second, side=self.side, times=_AGAIN_IN_TRAINING)
+            # Releases of torch before 2.13 would take weights as they were cast without gradients.
+            torch.clear_autocast_cache()
+            return kernel
         return kernel_by_looks(y.double(), look, second, side=self.side)
 
-    def _of_edges(self, look: Tensor, y: Tensor, clear: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _of_edges(
+        self, look: Tensor, y: Tensor, clear: Tensor | None, places: Sequence[float]
+    ) -> tuple[Tensor, Tensor]:
         if clear is None:
             return blur_by_edges(y.double(), side=self.side)
         # Single precision is as good here, and takes half of the time.
         # Half of the kernels are those that there will be, with all that is wrong with them.
-        first = len(y) // 2
+        first = sum(place <= 0.5 for place in places)
         kernel, noise = blur_by_edges(y[:first], side=self.side)
+        if first == len(y):
+            return kernel, noise
         look, y, clear = look[first:], y[first:], clear[first:]
         with _plainly(y.device):
             # The others go from those of the first look to those by all that there is, picture by
             # picture; then to what edges make of them.
-            share = (torch.arange(len(y), device=y.device) + 0.5) / len(y)
+            share = _numbers([2 * place - 1 for place in places[first:]], y)
             known = look + share[:, None, None, None] * (clear - look)
             grey = y.mean(dim=1, keepdim=True)
             better = turned(grey, estimated_kernel(known, y, side=self.side), noise_of(grey))
@@ -323,9 +334,9 @@ def _inverse_filters(kernel: Tensor, noise: Tensor | None, reach: int) -> Tensor
     at = torch.arange(size, device=kernel.device)
     wave = 2 - 2 * torch.cos(2 * math.pi / size * at)
     slope = (wave[:, None] + wave)[:, : gain.shape[-1]]
-    price = torch.tensor(_REGULARISATION, device=kernel.device)
+    price = _numbers(_REGULARISATION, gain.real)
     if noise is not None:
-        of_noise = torch.tensor(_REGULARISATION_OF_NOISE, device=kernel.device)
+        of_noise = _numbers(_REGULARISATION_OF_NOISE, price)
         price = torch.maximum(price, of_noise * noise.float().square()[:, None])
     price = price[..., None, None] * slope
     power = gain.real.square() + gain.imag.square()
@@ -337,6 +348,11 @@ def _inverse_filters(kernel: Tensor, noise: Tensor | None, reach: int) -> Tensor
     inverse = inverse * fade[:, None] * fade
     summing: Tensor = inverse / inverse.sum(dim=(-2, -1), keepdim=True)
     return summing
+
+
+def _numbers(values: Sequence[float], like: Tensor) -> Tensor:
+    """Numbers on the device, and of the type, of a tensor; the device is not waited for."""
+    return torch.cat([like.new_full((1,), value) for value in values])
 
 
 @contextmanager

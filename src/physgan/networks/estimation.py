@@ -7,12 +7,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from physgan.fourier import fast_length
-from physgan.networks.spectra import back, spectrum_of
+from physgan.networks.spectra import back, back_to_corner, spectrum_of, spectrum_of_corner
 from physgan.networks.ways import seen_through
 
 RIDGE = 3e-3
 """Of the least squares, as a share of what stands on the diagonal."""
-_STEPS, _STEPS_FROM_NEAR = 20, 8
+_STEPS, _STEPS_FROM_NEAR = 20, 5
 """of conjugate gradients"""
 
 
@@ -125,27 +125,25 @@ def _regressed(
         N×side×side.
     """
     reach, size = side // 2, clear.shape[-2:]
-    # Kernels lie in whole pictures, their middles in the corner: so there is nothing to cut.
-    support = F.pad(clear.new_ones(side, side), (0, size[1] - side, 0, size[0] - side))
-    support = support.roll((-reach, -reach), (-2, -1))
-    known = spectrum_of(clear)
+    # Kernels begin in the corner, and what they blur lies as much further on the other way.
+    known = spectrum_of(clear.roll((-reach, -reach), (-2, -1)))
+    mirrored = known.conj().resolve_conj()
     # The slopes of what lies under one sample of the kernel: what stands on the diagonal.
     energy = (clear.square() * inside).sum(dim=(1, 2, 3)).clamp_min(1e-6)[:, None, None]
 
     def correlated(u: Tensor) -> Tensor:
         """With the clear slopes, both directions together, at the lags of the kernel."""
-        return back((known.conj() * spectrum_of(u)).sum(dim=1), size) * support
+        return back_to_corner((mirrored * spectrum_of(u)).sum(dim=1), size, side)
 
     def priced(kernel: Tensor) -> Tensor:
         """What the normal equations make of a kernel."""
-        explained = back(known * spectrum_of(kernel[:, None]), size) * inside
-        return correlated(explained) + ridge * energy * kernel
+        explained = back(known * spectrum_of_corner(kernel, size)[:, None], size)
+        return correlated(explained.mul_(inside)) + ridge * energy * kernel
 
     rest = correlated(observed)
     kernel = torch.zeros_like(rest)
     if near is not None:
-        kernel = F.pad(near.to(rest.dtype), (0, size[1] - side, 0, size[0] - side))
-        kernel = kernel.roll((-reach, -reach), (-2, -1))
+        kernel = near.to(rest.dtype)
         rest = rest - priced(kernel)
     direction, square = rest, _dot(rest, rest)
     for _ in range(_STEPS if near is None else _STEPS_FROM_NEAR):
@@ -154,7 +152,7 @@ def _regressed(
         kernel, rest = kernel + step * direction, rest - step * image
         before, square = square, _dot(rest, rest)
         direction = rest + square / before.clamp_min(1e-20) * direction
-    return kernel.roll((reach, reach), (-2, -1))[:, :side, :side]
+    return kernel
 
 
 def _inside(length: int, side: int, like: Tensor) -> Tensor:

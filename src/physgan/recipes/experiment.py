@@ -9,8 +9,8 @@ import math
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -148,32 +148,47 @@ def train_recipe(
     try:
         if start is not None:
             _keep(start, folder / START)
-        return fit(
-            networks,
-            stream=train,
-            pairs=pairs,
-            degradation=degradation,
-            objective=objective,
-            plan=plan,
-            folder=folder,
-            save_weights=save,
-            data={
-                "training pictures": train.pictures.identity(),
-                "foreign code": foreign_code(recipe),
-            },
-            watchers=lambda start: [
-                JsonLines(folder / LOG, from_step=start),
-                *watchers(start, plan.steps),
-            ],
-            resume=resume,
-            device=device,
-        )
+        with _writing_to(folder):
+            return fit(
+                networks,
+                stream=train,
+                pairs=pairs,
+                degradation=degradation,
+                objective=objective,
+                plan=plan,
+                folder=folder,
+                save_weights=save,
+                data={
+                    "training pictures": train.pictures.identity(),
+                    "foreign code": foreign_code(recipe),
+                },
+                watchers=lambda start: [
+                    JsonLines(folder / LOG, from_step=start),
+                    *watchers(start, plan.steps),
+                ],
+                resume=resume,
+                device=device,
+            )
     except BaseException:
         if not (folder / MANIFEST).exists():
             # There is nothing to go on with; the folder is free for another attempt.
             (folder / RECIPE).unlink(missing_ok=True)
             (folder / START).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    """A disk that is full, or not to be written to any more, is no fault of the program."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"run in '{folder}'",
+            expected="to write its log, weights and card there",
+            got=str(error),
+            remedy="Make room, then go on from the last checkpoint: --resume.",
+        ) from error
 
 
 def _placed(recipe: Recipe) -> Recipe:

@@ -15,7 +15,7 @@ from physgan.errors import PhysganError, RecipeError, ShapeError
 from physgan.physics.compose import SENSOR, Degradation
 from physgan.recipes.build import place_of
 from physgan.training.step import CLEAR, GENERATOR, OBSERVATION
-from physgan.types import Following, Operator, Part, Sampler, Theta
+from physgan.types import Following, Operator, Part, Sampler, Sparing, Theta
 
 T = TypeVar("T")
 
@@ -49,8 +49,8 @@ def try_physics(
     # A sampler sees the clear picture, made smaller as `Degradation.sample` makes it.
     y = clear = x
     for name, operator in degradation.operator.operators.items():
-        drawn = _drawn(name, degradation.samplers[name], clear)
         maps = [parameter for parameter in known if name in degradation.stages_with(parameter)]
+        drawn = _drawn(name, degradation.samplers[name], clear, maps)
         theta[name] = {**drawn, **dict.fromkeys(maps, x[:, :1])}
         _told(name, operator, theta[name])
         y = _degraded(name, operator, y, theta[name], differentiable=differentiable)
@@ -67,8 +67,8 @@ def try_physics(
     _finite("sensor", sensed)
 
 
-def _drawn(name: str, sampler: Sampler, x: Tensor) -> dict[str, Tensor]:
-    """What a sampler draws, made sure of."""
+def _drawn(name: str, sampler: Sampler, x: Tensor, known: Sequence[str]) -> dict[str, Tensor]:
+    """What a sampler draws, made sure of; and that it draws the same beside what is known."""
     what = f"sampler of the stage '{name}'"
 
     def draw() -> Any:  # by foreign code
@@ -106,6 +106,21 @@ def _drawn(name: str, sampler: Sampler, x: Tensor) -> dict[str, Tensor]:
                 got=f"another '{parameter}'{_file_of(sampler)}",
                 remedy="Every random number must come from the generator that it is given.",
             )
+    if known and isinstance(sampler, Sparing):
+        rest: Any = _carried_out(
+            what,
+            lambda: sampler.sample_rest(x, known=known, generator=Generator().manual_seed(1)),
+            of=sampler,
+            wanted=f"sample_rest(x, *, known, generator) to draw beside {', '.join(known)}",
+        )
+        for parameter in theta.keys() - set(known):
+            if parameter not in rest or not torch.equal(rest[parameter], theta[parameter]):
+                raise RecipeError(
+                    what,
+                    expected="sample_rest to draw what sample draws",
+                    got=f"another '{parameter}', or none{_file_of(sampler)}",
+                    remedy="Draw what may be left out after all else.",
+                )
     _unchanged(what, "x", before, x)
     return dict(theta)
 

@@ -35,11 +35,16 @@ def orthogonalised(momentum: Tensor) -> Tensor:
     wide = momentum if momentum.shape[0] <= momentum.shape[1] else momentum.T
     x = wide / (wide.norm() + 1e-7)
     one = torch.eye(x.shape[0], dtype=x.dtype, device=x.device)
-    gram, whole = x @ x.T, one
-    for _ in range(_STEPS):
-        factor = torch.addmm(_A * one + _B * gram, gram, gram, beta=1, alpha=_C)
-        whole = factor @ whole
-        gram = factor @ gram @ factor
+    gram = x @ x.T
+
+    def factor() -> Tensor:
+        return torch.addmm(_A * one + _B * gram, gram, gram, beta=1, alpha=_C)
+
+    last = whole = factor()
+    for _ in range(_STEPS - 1):
+        gram = last @ gram @ last
+        last = factor()
+        whole = last @ whole
     result: Tensor = whole @ x
     return result if momentum.shape[0] <= momentum.shape[1] else result.T
 

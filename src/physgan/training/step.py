@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -26,8 +27,9 @@ from physgan.training.pool import ImagePool
 class Player:
     """A network with its optimiser.
 
-    A generator whose attribute `guided` is true is given the clear images after the observations:
-    what it estimates of a physics it then learns to use at every quality, since it is known.
+    A generator whose attribute `guided` is true is given the clear images after the observations,
+    and the place of each in its batch, in (0, 1), rising: what it estimates of a physics it then
+    learns to use at every quality, since it is known.
     """
 
     network: nn.Module
@@ -93,8 +95,8 @@ def adversarial_step(
     numbers: dict[str, Tensor] = {}
     fakes: list[dict[str, Tensor]] = []
     player.optimiser.zero_grad(set_to_none=True)
-    for part, share in shared:
-        terms, made = _made(part, player, opponents, degradation, objective, generator)
+    for part, places, share in shared:
+        terms, made = _made(part, places, player, opponents, degradation, objective, generator)
         with record_function("objective"):
             total = objective.total(terms)
         with record_function("backward"):
@@ -115,7 +117,7 @@ def adversarial_step(
     for name, opponent in opponents.items():
         pairs = [
             (part.x if name == CLEAR else part.y, made[name], share)
-            for (part, share), made in zip(shared, fakes, strict=True)
+            for (part, _, share), made in zip(shared, fakes, strict=True)
             if name in made
         ]
         if pairs:
@@ -124,33 +126,39 @@ def adversarial_step(
     return numbers
 
 
-def _parts(batch: Batch, parts: int) -> list[tuple[Batch, float]]:
-    """A batch in parts of nearly one size, each with its share of the images."""
-    if parts == 1:
-        return [(batch, 1.0)]
+class _Part(NamedTuple):
+    """Images of a batch, their places in it, and what share of it they are."""
+
+    batch: Batch
+    places: list[float]
+    share: float
+
+
+def _parts(batch: Batch, parts: int) -> list[_Part]:
+    """A batch in parts of nearly one size."""
     n = batch.x.shape[0]
+    places = [(i + 0.5) / n for i in range(n)]
+    if parts == 1:
+        return [_Part(batch, places, 1.0)]
     theta = {
         stage: {name: values.tensor_split(parts) for name, values in given.items()}
         for stage, given in batch.theta.items()
     }
-    return [
-        (
-            Batch(
-                x,
-                y,
-                {s: {name: v[i] for name, v in given.items()} for s, given in theta.items()},
-            ),
-            x.shape[0] / n,
-        )
-        for i, (x, y) in enumerate(
-            zip(batch.x.tensor_split(parts), batch.y.tensor_split(parts), strict=True)
-        )
-        if x.shape[0]
-    ]
+    made, first = [], 0
+    for i, (x, y) in enumerate(
+        zip(batch.x.tensor_split(parts), batch.y.tensor_split(parts), strict=True)
+    ):
+        own = {s: {name: v[i] for name, v in given.items()} for s, given in theta.items()}
+        last = first + x.shape[0]
+        if x.shape[0]:
+            made.append(_Part(Batch(x, y, own), places[first:last], x.shape[0] / n))
+        first = last
+    return made
 
 
 def _made(
     part: Batch,
+    places: list[float],
     player: Player,
     opponents: Mapping[str, Opponent],
     degradation: Degradation,
@@ -159,7 +167,7 @@ def _made(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The generator's terms, and what it made for each discriminator to judge, detached."""
     x, y, theta = part
-    guide = (x,) if getattr(player.network, "guided", False) else ()
+    guide = (x, places) if getattr(player.network, "guided", False) else ()
     with record_function("restore"):
         x_hat = player.network(y, *guide)
     with record_function("degrade again"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -119,8 +120,12 @@ class Reference:
             kernel = theta[self.stage]["kernel"]
             y = blur_plainly(x, kernel, self.boundary)
             y = self.degradation.sense(y, theta, generator=self.synthesis)
+        # What finds kernels by edges is shown the clear images, and their places in the batch.
+        shown: tuple[Any, ...] = ()
+        if getattr(g, "guided", False):
+            shown = (x, [(i + 0.5) / len(x) for i in range(len(x))])
         with record_function("restore"):
-            x_hat = g(y)
+            x_hat = g(y, *shown)
         with record_function("degrade again"):
             y_hat = x_hat2 = x_hat
             if gamma or mu or observation_weight:
@@ -128,7 +133,7 @@ class Reference:
                 y_hat = saturated(y_hat) if self.saturates else y_hat
         with record_function("restore again"):
             if mu:
-                x_hat2 = g(y_hat)
+                x_hat2 = g(y_hat, *shown)
         with record_function("objective"):
             terms = {}
             if gamma:

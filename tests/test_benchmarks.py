@@ -50,6 +50,10 @@ def _random_state() -> Any:
 # Wide and large enough for Winograd's way, and for ours with the gradients of other kernels.
 MANY = "--training.batch=4"
 WIDE = "--generator={name: resnet9, arguments: {width: 16, blocks: 2}}"
+GUIDED = (
+    "--generator={name: blind_deconvolution, "
+    "arguments: {widths: [4, 6], blocks: [1, 1], side: 9, edges: true}}"
+)
 WIDE_D = "--discriminator={name: patchgan, arguments: {width: 48}}"
 
 
@@ -101,6 +105,17 @@ def test_the_reference_computes_what_we_compute(
         moved = (mine[name] - before).norm()
         assert moved > 0
         assert (mine[name] - plainly[name]).norm() < 0.1 * moved, name
+
+
+def test_the_reference_shows_a_guided_network_what_we_show_it() -> None:
+    recipe = load_recipe("deblur-natural", [*SMALL, GUIDED])
+    reference, crops = reference_of(recipe, "cpu"), drawn_crops(recipe)(0).x
+    seen: list[tuple[Any, ...]] = []
+    reference.networks["generator"].register_forward_pre_hook(lambda _, given: seen.append(given))
+    reference.step(crops)
+    ((_, clear, places),) = seen
+    assert torch.equal(clear, crops.float() / 255)
+    assert places == [0.25, 0.75]
 
 
 def weights(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:

@@ -129,7 +129,7 @@ def _depth(
         )
     # Where there is no haze it is near, and not a place that could not be measured.
     depth = measured(thickness.clamp(min=_NEAR * thickest), size, origin=f"haze in '{path}'")
-    # In training, every scene is read many times.
-    if sum(known.nbytes for known in kept.values()) + depth.nbytes <= _KEPT:
+    # In training, every scene is read many times. A tuple, since threads add to what is kept.
+    if sum(known.nbytes for known in tuple(kept.values())) + depth.nbytes <= _KEPT:
         kept[path, size] = depth
     return depth

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from physgan.cli import main
 from physgan.errors import install
 from tests.web.serving import app, picture
 
@@ -112,3 +113,18 @@ def test_without_what_the_page_needs() -> None:
     assert ended.returncode == 2
     assert install("web") in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_every_name_that_it_is_given_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[tuple[str, ...]] = []
+    monkeypatch.setattr("physgan.web.server.serve", lambda desk, **how: names.append(how["names"]))
+    assert main(["app", "--allowed-host", "a.example", "--allowed-host", "b.example"]) == 0
+    assert main(["app"]) == 0
+    assert names == [("a.example", "b.example"), ()]
+
+
+def test_a_host_that_is_not_known() -> None:
+    answer = run("--host", "no.such.host.invalid")
+    assert answer.returncode == 2
+    assert "Unknown error" not in answer.stderr
+    assert "--host 127.0.0.1 is itself" in answer.stderr

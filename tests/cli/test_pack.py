@@ -36,6 +36,17 @@ def test_shards_hold_crops_of_the_pictures(
         assert bool((windows == crop[:, None, None]).all(dim=(0, 3, 4)).any())
 
 
+def test_folders_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw_pictures(tmp_path / "pictures", 1)
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    for output in (tmp_path / "file" / "below", tmp_path / ("long" * 100)):
+        options = ["--output", str(output), "--size", "24"]
+        assert main(["pack", str(tmp_path / "pictures"), *options]) == 1
+        err = capsys.readouterr().err
+        assert "expected a path that can be reached" in err
+        assert "Traceback" not in err
+
+
 def test_the_seed_decides(tmp_path: Path) -> None:
     draw_pictures(tmp_path / "pictures", 2)
     made = []

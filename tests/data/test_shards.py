@@ -112,6 +112,24 @@ def test_a_file_of_other_tensors_is_refused(tmp_path: Path) -> None:
         ShardPictures([path])
 
 
+def test_a_shard_whose_tensors_do_not_fit_is_refused(tmp_path: Path) -> None:
+    path, crops = tmp_path / "a.safetensors", torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    for wrong in ({"crops": crops[0]}, {"crops": crops[:0]}, {"crops": crops}):
+        origins = torch.zeros(3, dtype=torch.int64)
+        save_file({**wrong, "origins": origins}, path, {"format": "physgan-crops-1"})
+        with pytest.raises(ImageError, match="got crops"):
+            ShardPictures([path])
+
+
+def test_other_pictures_are_told_from_these(tmp_path: Path) -> None:
+    identities = []
+    for name, first in (("one", 0), ("two", 0), ("three", 40)):
+        (tmp_path / name).mkdir()
+        crops = [(origin, picture(4, 4, seed=first + i)) for i, origin in enumerate((0, 0, 1))]
+        identities.append(ShardPictures(pack(crops, tmp_path / name, 10_000)).identity())
+    assert identities[0] == identities[1] != identities[2]
+
+
 def test_a_truncated_shard_is_refused(tmp_path: Path) -> None:
     (path,) = pack(crops_of([2, 2]), tmp_path, 10_000)
     path.write_bytes(path.read_bytes()[:-10])

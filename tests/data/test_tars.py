@@ -103,3 +103,16 @@ def test_archives_that_are_none(ground: Path) -> None:
         open_pictures(archive(ground / "empty.tar", {"a.txt": b"x"}))
     with pytest.raises(ImageError, match="one picture in each sample"):
         open_pictures(archive(ground / "two.tar", {"a.png": b"x", "a.clear.jpg": b"x"}))
+
+
+def test_what_is_damaged_in_its_middle_is_refused(ground: Path) -> None:
+    content = (ground / "shards" / "set-00000.tar").read_bytes()
+    with tarfile.open(ground / "shards" / "set-00000.tar") as file:
+        third = file.getmembers()[2].offset
+    damaged = bytearray(content)
+    damaged[third + 20] ^= 1
+    (ground / "damaged.tar").write_bytes(damaged)
+    (ground / "twice.tar").write_bytes(2 * content)
+    for name in ("damaged", "twice"):
+        with pytest.raises(ImageError, match=f"{name}.tar.*something else from byte"):
+            open_pictures(ground / f"{name}.tar")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 
@@ -14,6 +17,7 @@ from torch import Tensor
 
 from physgan.cli import main
 from physgan.data.pairs import Pair
+from physgan.data.pictures import FolderPictures
 from physgan.data.text.fonts import font
 from physgan.data.text.words import sentence
 from physgan.errors import ImageError
@@ -171,6 +175,33 @@ def test_text_is_read_and_its_errors_counted() -> None:
     assert text_error(x, x) == 0.0
     blurred: Tensor = torch.nn.functional.avg_pool2d(x, 11, 1, 5)
     assert text_error(blurred, x) > 0.3
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are text here")
+def test_names_that_are_no_text(ground: Path) -> None:
+    def physgan(*argv: str) -> str:
+        command = [sys.executable, "-m", "physgan", *argv]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        return done.stdout
+
+    name = os.fsdecode(b"M\xfcller.png")
+    try:
+        for place in ("x", "y"):
+            shutil.copyfile(ground / place / "p0.png", ground / place / name)
+    except OSError:
+        pytest.skip("this file system knows no such names")
+    folders = ["--degraded", str(ground / "y"), "--clean", str(ground / "x")]
+    weights = ["--weights", str(ground / "w.safetensors"), "--device", "cpu", "--json"]
+    told = physgan("evaluate", *folders, *weights, "--output", str(ground / "e"))
+    assert json.loads(told)["n"] == 4
+    lines = (ground / "e" / "per_image.jsonl").read_text(encoding="utf-8").splitlines()
+    assert "M\udcfcller" in [json.loads(line)["name"] for line in lines]
+    pairs = ["--physics", "deblur-natural", "--seed", "1", "--output", str(ground / "pairs")]
+    for _ in range(2):  # what is there is left
+        physgan("degrade", str(ground / "x"), *pairs)
+        assert len(list((ground / "pairs" / "degraded").iterdir())) == 4
+    assert "\\udcfcller" in (ground / "pairs" / "manifest.jsonl").read_text(encoding="utf-8")
+    assert len(FolderPictures(ground / "x").identity()) == 64
 
 
 def test_an_output_that_cannot_be_is_refused_before_the_work(

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import numpy.typing as npt
@@ -480,6 +481,17 @@ def test_cmyk(tmp_path: Path, suffix: str, profile: bool) -> None:
         assert np.abs(look(np.asarray(after)) - seen).mean() < 3
 
 
+@pytest.mark.parametrize("profile", [b"no profile at all", SWAPPED])
+def test_a_profile_that_is_not_of_inks_is_none(tmp_path: Path, profile: bytes) -> None:
+    path, plain = tmp_path / "a.jpg", tmp_path / "plain.jpg"
+    Image.fromarray(inks(), "CMYK").save(path, icc_profile=profile, quality=100)
+    Image.fromarray(inks(), "CMYK").save(plain, quality=100)
+    assert torch.equal(read_picture(path).pages[0].colour, read_picture(plain).pages[0].colour)
+    with Image.open(there_and_back(path)) as after:
+        assert after.mode == "CMYK"
+        assert "icc_profile" not in after.info
+
+
 @pytest.mark.parametrize("alpha", [False, True])
 def test_16_bit_cmyk(tmp_path: Path, alpha: bool) -> None:
     values = inks("uint16")
@@ -602,6 +614,20 @@ def test_resolution_in_centimetres(tmp_path: Path) -> None:
         for name, wanted in (("XResolution", 118), ("YResolution", 59)):
             top, bottom = tags[name].value
             assert top / bottom == pytest.approx(wanted)
+
+
+def test_exif_that_is_text_alone_is_kept(tmp_path: Path) -> None:
+    info = PngImagePlugin.PngInfo()
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    raw = exif.tobytes()
+    told = f"\nexif\n{len(raw):8d}\n{raw.hex()}\n"
+    info.add_text("Raw profile type exif", told, zip=True)
+    Image.fromarray(smooth()).save(tmp_path / "a.png", pnginfo=info)
+    with Image.open(there_and_back(tmp_path / "a.png")) as opened:
+        opened.load()
+        assert opened.info["Raw profile type exif"] == told
+        assert opened.getexif()[0x010F] == "Maker"
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
@@ -853,6 +879,18 @@ def test_a_page_of_few_bits_does_not_take_those_of_others(tmp_path: Path) -> Non
         assert np.array_equal(np.asarray(opened.convert("L")), np.asarray(first.convert("L")))
         opened.seek(1)
         assert np.array_equal(np.asarray(opened), grey)
+
+
+def test_pages_of_unlike_size_are_refused_before_any_is_turned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("physgan.images.picture.upright", Mock(side_effect=AssertionError))
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for size in ((H, W, 3), (2 * H, W, 3)):
+            turned = [(274, 3, 1, 6, True)]
+            file.write(noise(size), photometric="rgb", metadata=None, extratags=turned)
+    with pytest.raises(ImageError, match="pages of one size"):
+        read_picture(tmp_path / "a.tif")
 
 
 def test_pages_turned_in_different_ways(tmp_path: Path) -> None:

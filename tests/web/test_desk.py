@@ -13,6 +13,8 @@ from PIL import Image
 from physgan.errors import ImageError, KindError, UsageError
 from physgan.images import picture as picture_module
 from physgan.images.picture import Page, page_of
+from physgan.restore.device import Elsewhere
+from physgan.restore.file import restore_file
 from physgan.restore.progress import Progress
 from physgan.restore.restorer import Restorer
 from physgan.web import desk as desk_module
@@ -49,6 +51,29 @@ def test_the_content_chooses_the_kind_where_the_name_does_not(tmp_path: Path) ->
     assert ticket.name == "photo.webp"
     with Image.open(restored) as opened:
         assert opened.format == "WEBP"
+
+
+def test_what_came_before_decides_on_no_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "observed.png"
+    source.write_bytes(picture(80, 80))  # enough to tell
+    monkeypatch.setattr("physgan.restore.device.has_bf16", lambda device: True)
+    answers = iter((False, True))
+    monkeypatch.setattr("physgan.restore.device.bf16_serves", lambda fn, y: next(answers))
+    chosen: list[str] = []
+
+    def noted(fn: Elsewhere, *given: Any, **more: Any) -> None:
+        restore_file(fn, *given, **more)
+        chosen.append(fn.precision)
+
+    monkeypatch.setattr("physgan.web.desk.restore_file", noted)
+    desk = Desk(device="cpu")
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        desk.submit(source, tmp_path / name, task="derain", name="a.png").future.result(60)
+    desk.close()
+    assert chosen == ["fp32", "bf16"]
 
 
 def test_no_more_than_it_holds(tmp_path: Path, source: Path) -> None:

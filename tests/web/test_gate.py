@@ -410,10 +410,41 @@ def test_one_client_may_have_so_much_here_and_no_more(uploads: Path) -> None:
 
     assert [upload("a") for _ in range(3)] == [200, 200, 507]
     assert upload("b") == 200
+    # Of IPv6 a household has half of an address.
+    assert [upload(f"2001:db8::{n}") for n in range(3)] == [200, 200, 507]
     for path in uploads.glob("n*"):
         shutil.rmtree(path)  # the page was closed
     assert upload("a") == 200
     assert [path for path in uploads.iterdir() if path.is_file()] == []
+
+
+def test_uploads_under_way_count_too(uploads: Path) -> None:
+    async def several() -> list[int]:
+        here = asyncio.Event()
+
+        async def behind(scope: Any, receive: Any, send: Any) -> None:
+            await here.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"[]"})
+
+        gate = Gate(behind, uploads=uploads, examples=uploads, most=1000, handlers={})
+        statuses: list[int] = []
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        scope: dict[str, Any] = {"type": "http", "method": "POST", "client": ("a", 1)}
+        scope |= {"path": "/gradio_api/upload", "headers": [(b"content-length", b"600")]}
+        first = [asyncio.create_task(gate(scope, silent, send)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await gate(scope, silent, send)
+        here.set()
+        await asyncio.gather(*first)
+        await gate(scope, silent, send)
+        return statuses
+
+    assert asyncio.run(several()) == [507, 200, 200, 200]
 
 
 def test_nothing_is_left_of_a_page_that_is_closed(

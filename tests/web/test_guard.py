@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -164,7 +165,7 @@ def test_places_are_given_back_when_the_upload_has_come(tmp_path: Path) -> None:
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": body, "more_body": body == b"more"}
 
-        scope = {"type": "http", "method": "POST", "path": "/api/restore", "headers": []}
+        scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
         await guarded(scope, receive, send)
 
     async def several() -> None:
@@ -382,10 +383,79 @@ def test_health_is_told_to_who_asks_and_no_way_round_the_limits(tmp_path: Path) 
     assert asyncio.run(several())[0] == 503
 
 
+def test_one_address_has_not_all_places_of_the_desk(tmp_path: Path) -> None:
+    async def several() -> list[int]:
+        ended = asyncio.Event()
+
+        async def behind(scope: Any, receive: Any, send: Any) -> None:
+            await receive()  # the whole body; then it is restored
+            await ended.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        statuses: list[int] = []
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        async def whole() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        guarded = Guard(behind, limits=Limits(waiting=2, at_once=2), folder=tmp_path)
+        scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/api/restore"}
+        scope |= {"headers": [], "client": ("a", 1)}
+        three = [asyncio.create_task(guarded(dict(scope), whole, send)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        await guarded(dict(scope), whole, send)
+        last = asyncio.create_task(guarded({**scope, "client": ("b", 1)}, whole, send))
+        await asyncio.sleep(0.05)
+        ended.set()
+        await asyncio.gather(*three, last)
+        await guarded(dict(scope), whole, send)
+        return statuses
+
+    assert asyncio.run(several()) == [503, 200, 200, 200, 200, 200]
+
+
+def test_room_is_kept_for_uploads_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", Mock(return_value=Mock(free=2_500_000)))
+
+    async def several() -> list[int]:
+        ended = asyncio.Event()
+
+        async def behind(scope: Any, receive: Any, send: Any) -> None:
+            await ended.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        statuses: list[int] = []
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        limits = Limits(megabytes=1, waiting=8)
+        guarded = Guard(behind, limits=limits, folder=tmp_path)
+        raw = [(b"content-length", b"900000"), (b"content-type", b"multipart/form-data")]
+        scope = {"type": "http", "method": "POST", "path": "/api/restore", "headers": raw}
+        first = asyncio.create_task(guarded(dict(scope), silent, send))
+        await asyncio.sleep(0.05)
+        ended.set()
+        await guarded(dict(scope), silent, send)
+        await first
+        await guarded(dict(scope), silent, send)
+        return statuses
+
+    assert asyncio.run(several()) == [507, 200, 200]
+
+
 def test_neighbours_by_ipv6_are_one() -> None:
     def address(host: str) -> str:
-        return guard._address({"client": (host, 1)})
+        return guard.address_of({"client": (host, 1)})
 
     assert address("2001:db8::1") == address("2001:db8::ffff:2") != address("2001:db8:0:1::1")
     assert address("192.0.2.1") != address("192.0.2.2")
-    assert guard._address({"client": None}) == ""
+    assert guard.address_of({"client": None}) == ""

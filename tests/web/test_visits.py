@@ -11,6 +11,7 @@ import gradio
 import pytest
 from gradio.state_holder import StateHolder
 
+from physgan.restore.file import restore_file
 from physgan.web import page
 from physgan.web.desk import Desk, Limits
 from tests.web.serving import picture
@@ -57,6 +58,40 @@ def test_cancel_is_heeded_before_anything_is_restored(
     assert "Cancelled. Nothing restored." in page._ended([], ["a"], cancelled=True)
     visit.empty()
     assert not folder.exists()
+
+
+def test_one_fault_costs_no_other_picture_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(Limits(megapixels=0.001, at_once=1), device="cpu")
+    uploads = [tmp_path / name for name in ("a.png", "b.png", "c.png", "large.png")]
+    for upload in uploads:
+        upload.write_bytes(picture(20, 20) if upload.stem != "large" else picture(90, 90))
+    restored = 0
+
+    def failing(*given: Any, **more: Any) -> None:
+        nonlocal restored
+        restored += 1
+        if restored == 2:
+            raise MemoryError("nothing left")
+        restore_file(*given, **more)
+
+    monkeypatch.setattr("physgan.web.desk.restore_file", failing)
+    visit = page._Visit(tmp_path)
+    folder, faults = visit.begin(), dict[int, str]()
+
+    async def asked() -> None:
+        files = map(str, uploads)
+        async for _ in page._restored(desk, visit, folder, files, "derain", 1.0, faults):
+            pass
+
+    asyncio.run(asyncio.wait_for(asked(), 60))
+    desk.close()
+    assert [done.name for done in visit.done] == ["a.png", "c.png"]
+    assert faults.keys() == {1, 3}
+    assert faults[1].startswith("b.png: something went wrong")
+    assert "megapixels" in faults[3]
+    assert len(list(folder.iterdir())) == 2  # of what was refused and what failed nothing is left
 
 
 def test_uploads_go_with_the_last_page_that_has_them(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ any other keeps its traceback.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -40,6 +41,13 @@ COMMANDS = {
     "tasks": ("physgan.cli.tasks", "List the shipped weights: licences and measured numbers."),
     "train": ("physgan.cli.train", "Train a restorer from a recipe."),
 }
+
+
+_OF_PATHS = {
+    *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOSPC, errno.EDQUOT, errno.EROFS),
+}
+"""What the system says of a path that somebody named, and that no command has told better."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,6 +80,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python flushes stdout once more at exit, which would complain about the same pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.errno not in _OF_PATHS or error.filename is None:
+            raise
+        print(
+            f"physgan: '{error.filename}': expected a path that can be reached, read or written, "
+            f"got {error.strerror}.",
+            file=sys.stderr,
+        )
+        return 1
     return status
 
 

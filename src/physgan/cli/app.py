@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 
+from tyro.conf import UseAppendAction
+
 from physgan.cli.threads import wait_asleep
 
 ENDS_BY_ITSELF = True
@@ -26,8 +28,8 @@ class Arguments:
     """Address to listen on; 0.0.0.0 for other machines to reach it."""
     port: int = 7860
     """Port to listen on; 0 takes a free one."""
-    allowed_host: tuple[str, ...] = ()
-    """Names by which a server in front of this one is asked for."""
+    allowed_host: UseAppendAction[tuple[str, ...]] = ()
+    """Name by which a server in front of this one is asked for; once for each name."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     megabytes: float = 200

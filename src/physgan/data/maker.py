@@ -118,7 +118,9 @@ def stand(output: Path, record: Record, *, channels: int) -> bool:
 
 def seed_of(seed: int, name: str) -> int:
     """The seed of one picture of a set; the same however the file system spells its name."""
-    digest = hashlib.sha256(f"{seed}/{unicodedata.normalize('NFC', name)}".encode()).digest()
+    told = f"{seed}/{unicodedata.normalize('NFC', name)}"
+    # Names of files need not be text.
+    digest = hashlib.sha256(told.encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

@@ -167,7 +167,13 @@ def differences(before: Mapping[str, Record], after: Mapping[str, Record]) -> li
 
 
 def _line(item: BaseModel) -> str:
-    return json.dumps(item.model_dump(), ensure_ascii=False) + "\n"
+    told = item.model_dump()
+    try:
+        line = json.dumps(told, ensure_ascii=False)
+        line.encode()
+    except UnicodeEncodeError:  # a name that is no text
+        line = json.dumps(told)
+    return line + "\n"
 
 
 def _unwritten(folder: Path, error: OSError) -> ImageError:

@@ -107,7 +107,7 @@ class FolderPictures:
 
     def identity(self) -> str:
         names = "\n".join(path.relative_to(self.folder).as_posix() for path in self.paths)
-        return hashlib.sha256(names.encode()).hexdigest()
+        return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
 
 
 def open_pictures(path: Path, *, channels: int = 3) -> Pictures:

@@ -31,6 +31,7 @@ class ShardPictures:
         self._files = []
         self._index: list[tuple[int, int]] = []
         self._origins: list[int] = []
+        self._digest = hashlib.sha256()
         base = 0
         for number, path in enumerate(paths):
             try:
@@ -38,8 +39,10 @@ class ShardPictures:
                 header = file.metadata() or {}
                 if header.get("format") != _FORMAT:
                     raise _not_a_shard(path, f"format '{header.get('format')}'")
-                shape = file.get_slice("crops").get_shape()
-                origins = file.get_tensor("origins")
+                crops, origins = file.get_slice("crops"), file.get_tensor("origins")
+                shape = crops.get_shape()
+                if len(shape) != 4 or not shape[0] or origins.shape != (shape[0],):
+                    raise _not_a_shard(path, f"crops {shape} of origins {list(origins.shape)}")
             except (SafetensorError, OSError) as error:
                 raise _not_a_shard(path, str(error)) from None
             if shape[1] != channels:
@@ -49,6 +52,11 @@ class ShardPictures:
                     got=f"{shape[1]}",
                     remedy="Pack again, or set --data.channels.",
                 )
+            # Of the pixels the first and the last crop, since all of them may be many gigabytes.
+            told = (path.name, shape, header.get("seed"), origins.tolist())
+            self._digest.update(repr(told).encode(errors="surrogateescape"))
+            for row in (0, shape[0] - 1):
+                self._digest.update(crops[row].numpy().tobytes())
             self._files.append(file)
             self._index += [(number, row) for row in range(shape[0])]
             self._origins += (origins + base).tolist()
@@ -66,7 +74,7 @@ class ShardPictures:
         return self._origins[index]
 
     def identity(self) -> str:
-        return hashlib.sha256(str(self._origins).encode()).hexdigest()
+        return self._digest.hexdigest()
 
 
 def write_shards(

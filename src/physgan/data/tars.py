@@ -80,7 +80,7 @@ class TarPictures:
 
     def identity(self) -> str:
         names = "\n".join(f"{place.name} {place.size}" for place in self._places)
-        return hashlib.sha256(names.encode()).hexdigest()
+        return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
 
 
 def _places(shard: int, path: Path) -> list[_Place]:
@@ -102,7 +102,7 @@ def _places(shard: int, path: Path) -> list[_Place]:
                         got=f"'{found[key].name}' and '{member.name}'",
                     )
                 found[key] = _Place(shard, member.name, member.offset_data, member.size)
-        _check_end(path)
+            _check_end(path, archive.offset)
     except (tarfile.TarError, OSError) as error:
         raise ImageError(
             f"archive '{path}'",
@@ -113,10 +113,13 @@ def _places(shard: int, path: Path) -> list[_Place]:
     return list(found.values())
 
 
-def _check_end(path: Path) -> None:
-    """Raises TarError where the zeros that end an archive are missing; tarfile tells of none."""
+def _check_end(path: Path, start: int) -> None:
+    """Raises TarError unless zeros alone follow what was read: tarfile stops at what is damaged."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        file.seek(max(0, size - tarfile.BLOCKSIZE))
-        if size % tarfile.BLOCKSIZE or any(file.read()):
-            raise tarfile.ReadError("a file that is cut short")
+        file.seek(start)
+        while piece := file.read(1 << 20):
+            if any(piece):
+                raise tarfile.ReadError(f"something else from byte {start} on")
+    if size % tarfile.BLOCKSIZE or size <= start:
+        raise tarfile.ReadError("a file that is cut short")

@@ -137,8 +137,8 @@ def write_evaluation(
     Raises:
         UsageError: the folder cannot be written to.
     """
-    lines = "".join(json.dumps(dict(record), ensure_ascii=False) + "\n" for record in records)
-    whole = json.dumps(dict(summary), indent=1, ensure_ascii=False) + "\n"
+    lines = "".join(json.dumps(dict(record)) + "\n" for record in records)
+    whole = json.dumps(dict(summary), indent=1) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / PER_IMAGE, lines)

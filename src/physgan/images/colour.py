@@ -26,14 +26,20 @@ def bands_of(space: str) -> int:
     return 4 if space == INKS else 0
 
 
+def of_inks(profile: bytes) -> bool:
+    """Whether a colour profile is one of inks, by its header."""
+    return profile[16:20] == b"CMYK"
+
+
 def to_rgb16(image: Any) -> Any:
     """sRGB of 16 bits from a pyvips image of inks or Lab, without alpha.
 
-    Inks mean what the embedded profile says, or libvips' own profile of inks.
+    Inks mean what the embedded profile says, if it is one of inks, or else libvips' own.
     """
     if image.interpretation == INKS:
+        own = PROFILE in image.get_fields() and of_inks(image.get(PROFILE))
         return image.icc_transform(
-            "srgb", embedded=True, input_profile="cmyk", intent=_INTENT, depth=16
+            "srgb", embedded=own, input_profile="cmyk", intent=_INTENT, depth=16
         )
     return image.colourspace("rgb16")
 

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from physgan.errors import KindError
-from physgan.images.colour import INKS, LAB, PROFILE, bands_of, to_rgb16
+from physgan.images.colour import INKS, LAB, PROFILE, bands_of, of_inks, to_rgb16
 from physgan.images.vips import (
     FieldValue,
     check_file,
@@ -102,12 +102,11 @@ _EXIF_NOT_KEPT: Final = ("-MakerNote", "exif-ifd1-")  # the latter describe the 
 # Chunks of PNG that libvips drops or, as it does with text that is not ASCII, damages.
 _PNG_CHUNKS: Final = frozenset({b"tEXt", b"zTXt", b"iTXt", b"gAMA", b"cHRM", b"sRGB", b"cICP"})
 PNG_XMP: Final = b"XML:com.adobe.xmp\0"
-"""Keyword of the text chunk that holds XMP."""
-_PNG_NOT_KEPT: Final = (
-    PNG_XMP,  # libvips reads it
-    b"Raw profile type exif\0",  # a second EXIF, with the orientation that the file had
-    b"Raw profile type APP1\0",
-)
+"""Keyword of the text chunk that holds XMP, which libvips reads."""
+_PNG_EXIF: Final = (b"Raw profile type exif\0", b"Raw profile type APP1\0")
+"""Those of EXIF as older programs wrote it, with the orientation that the file had."""
+_ACROSS: Final = (5, 6, 7, 8)
+"""Orientations of pictures that lie on their side."""
 
 
 @dataclass(frozen=True)
@@ -262,17 +261,25 @@ def open_pages(vips: Any, path: Path) -> tuple[str, list[Any]]:
         images = [roll.crop(0, height * page, roll.width, height) for page in range(count)]
     else:  # each with an orientation of its own
         images = [open_vips(vips, path, page=page) for page in range(count)]
-    turned = [upright(image) for image in images]
-    like = {(i.width, i.height, i.bands, i.format, i.interpretation) for i in turned}
+    # Before any of them is turned, which takes memory.
+    like = {_what_it_is(image) for image in images}
     if len(like) > 1:
-        sizes = sorted({f"{image.width}×{image.height}" for image in turned})
+        sizes = sorted({f"{width}×{height}" for width, height, *_ in like})
         raise unfit(
             path,
             expected="pages of one size and one kind",
             got=f"{count} pages of {' and '.join(sizes) if len(sizes) > 1 else 'several kinds'}",
             remedy="Split it into one file for each page.",
         )
-    return kind, turned
+    return kind, [upright(image) for image in images]
+
+
+def _what_it_is(image: Any) -> tuple[int, int, int, str, str]:
+    """Width and height once upright, bands, format and space."""
+    width, height = image.width, image.height
+    if _field(image, "orientation") in _ACROSS:
+        width, height = height, width
+    return width, height, image.bands, image.format, image.interpretation
 
 
 def _kind_of(path: Path, first: Any) -> tuple[str, str]:
@@ -365,6 +372,9 @@ def form_of(
     """The form of a file whose first page is an upright libvips image."""
     xres, yres = first.xres, first.yres
     fields = {name: _kept(first, name) for name in first.get_fields()}
+    profile = fields.get(PROFILE)
+    if first.interpretation == INKS and isinstance(profile, bytes) and not of_inks(profile):
+        del fields[PROFILE]  # nobody could print by it, nor read it back
     if xres == yres == 1.0 and kind not in ("png", "jpeg"):
         # libvips' way of saying that the file states none. It cannot be left out in writing: what
         # libvips takes in PNG and JPEG, and EXIF too, is 72 per inch.
@@ -383,7 +393,7 @@ def form_of(
         xres=xres,
         yres=yres,
         fields=tuple((name, value) for name, value in fields.items() if value is not None),
-        chunks=_png_chunks(path) if kind == "png" else b"",
+        chunks=_png_chunks(path, exif="exif-data" in fields) if kind == "png" else b"",
     )
 
 
@@ -501,13 +511,17 @@ def _without_preview(exif: bytes) -> bytes:
     return bytes(changed)
 
 
-def _png_chunks(path: Path) -> bytes:
+def _png_chunks(path: Path, *, exif: bool) -> bytes:
     """Of a whole PNG file, the chunks that libvips would lose.
+
+    Args:
+        path: of the file.
+        exif: whether libvips has read EXIF in it; else text that holds some is the only one.
 
     Raises:
         ImageError: the file is an animation, of which libvips reads the first frame only.
     """
-    kept = []
+    kept, left = [], (PNG_XMP, *_PNG_EXIF) if exif else (PNG_XMP,)
     with path.open("rb") as file:
         file.seek(8)  # the signature
         name = b""
@@ -526,7 +540,7 @@ def _png_chunks(path: Path) -> bytes:
                     break
                 if zlib.crc32(name + content[:-4]) != int.from_bytes(content[-4:], "big"):
                     continue  # damaged
-                if not content.startswith(_PNG_NOT_KEPT):
+                if not content.startswith(left):
                     kept.append(start + content)
             else:
                 file.seek(length + 4, 1)
@@ -536,7 +550,7 @@ def _png_chunks(path: Path) -> bytes:
 def _lossless_webp(path: Path) -> bool:
     """Whether a WebP file holds its pixels exactly; of frames, whether all do."""
     with path.open("rb") as file:
-        names = list(_riff_names(file))
+        names = set(_riff_names(file))
     return b"VP8L" in names and b"VP8 " not in names
 
 

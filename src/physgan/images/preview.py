@@ -26,8 +26,6 @@ def read_preview(source: Path, *, longest: int) -> npt.NDArray[np.uint8]:
     head = check_file(source, expected=EXPECTED)
     try:
         image = _reduced(vips, source, longest, longest, exactly=False)
-        if image.bands == 1:
-            image = image.bandjoin([image, image])
         pixels: npt.NDArray[np.uint8] = image.numpy()
     except vips.Error as error:
         raise unread(source, head, error, expected=EXPECTED) from None
@@ -58,13 +56,16 @@ def write_preview(
     head = check_file(source, expected=EXPECTED)
     width, height = size or (longest, longest)
     try:
-        image = _reduced(vips, source, width, height, exactly=bool(size))
-        image.jpegsave(name_of(target), Q=90, keep="none")
+        image = _reduced(vips, source, width, height, exactly=bool(size)).copy_memory()
     except vips.Error as error:
         raise unread(source, head, error, expected=EXPECTED) from None
-    except OSError as error:
+    try:
+        image.jpegsave(name_of(target), Q=90, keep="none")
+    except vips.Error as error:
         raise ImageError(
-            f"preview '{target}'", expected="a place that can be written", got=str(error)
+            f"preview '{target}'",
+            expected="a place that can be written",
+            got=" ".join(str(error).split()),
         ) from None
     return image.width, image.height
 

@@ -107,6 +107,11 @@ class Elsewhere:
         place = self._place
         return self._local(place._replace(bf16=bool(place.bf16)))
 
+    def anew(self) -> Elsewhere:
+        """This restorer for one picture that decides on a precision by itself."""
+        place = self._place
+        return self._local(place._replace(bf16=_undecided(place.fn, place.device)))
+
     def _local(self, place: _Place) -> Elsewhere:
         local = Elsewhere(place.fn, place.device)
         local._place, local._origin = place, self

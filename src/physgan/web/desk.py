@@ -74,11 +74,12 @@ class Ticket:
 
     Args:
         name: of the restored picture, as people shall know it.
+        folder: where its result goes.
         seconds: that restoring it may take, once begun.
     """
 
-    def __init__(self, name: str, seconds: float) -> None:
-        self.name = name
+    def __init__(self, name: str, folder: Path, seconds: float) -> None:
+        self.name, self.folder = name, folder
         self.share = 0.0
         """that is done, from 0 to 1"""
         self.begun = False
@@ -184,7 +185,7 @@ class Desk:
         self._require_size(glance, name, self._infos[task].scale)
         if Path(name).suffix.lower() not in KINDS:
             name += next(suffix for suffix, kind in KINDS.items() if kind == glance.kind)
-        ticket = Ticket(name, self.limits.seconds)
+        ticket = Ticket(name, folder, self.limits.seconds)
         target = folder / f"restored{Path(name).suffix.lower()}"
         with self._counting:
             if self.full:
@@ -248,7 +249,8 @@ class Desk:
     def _work(self, ticket: Ticket, source: Path, target: Path, task: str, strength: float) -> None:
         try:
             ticket.begin()
-            fn = self._restorer(task).fn
+            # In the precision that serves this picture, whatever came before it.
+            fn = self._restorer(task).fn.anew()
             restore_file(fn, source, target, strength=strength, progress=rising(ticket.told))
             ticket.told(1.0)  # who cancelled after the last tile waits no more either
             result: Path | BaseException = target

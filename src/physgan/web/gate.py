@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from physgan.web.guard import FILES
+from physgan.web.guard import FILES, address_of, length_of
 
 _OPEN = "/gradio_api/heartbeat/"
 _ASKED = ("/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt")
@@ -129,6 +131,8 @@ class Gate:
         self._app, self._most, self._handlers = app, most, handlers
         self._uploads, self._examples = uploads.resolve(), examples.resolve()
         self._stored: dict[str, set[Path]] = {}
+        self._coming = Counter[str]()
+        """bytes that uploads under way have announced, by client"""
         self._begun = self._ended = 0
         """uploads; those between are under way"""
 
@@ -176,12 +180,13 @@ class Gate:
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets an upload pass, and notes whose it is."""
-        client = (scope.get("client") or ("",))[0]
+        client, announced = address_of(scope), length_of(Headers(scope=scope))
         known = set[Path]().union(*self._stored.values())
         sizes = await asyncio.to_thread(_sizes, known)
         here = {each: paths - (known - sizes.keys()) for each, paths in self._stored.items()}
         self._stored = {each: paths for each, paths in here.items() if paths}
-        if sum(sizes.get(path, 0) for path in self._stored.get(client, ())) > self._most:
+        stored = sum(sizes.get(path, 0) for path in self._stored.get(client, ()))
+        if stored + self._coming[client] > self._most:
             told = "You have too many pictures here: close the pages that you need no longer."
             await JSONResponse({"detail": told}, 507)(scope, receive, send)
             return
@@ -192,6 +197,7 @@ class Gate:
             await send(message)
 
         self._begun += 1
+        self._coming[client] += announced
         try:
             await self._app(scope, receive, noted)
             paths = json.loads(answer)
@@ -201,6 +207,9 @@ class Gate:
             pass
         finally:
             self._ended += 1
+            self._coming[client] -= announced
+            if not self._coming[client]:
+                del self._coming[client]
             await self._sweep()
 
     async def _sweep(self) -> None:

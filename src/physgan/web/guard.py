@@ -88,6 +88,8 @@ class Guard:
         self._app, self._limits, self._folder = app, limits, folder
         self._hosts = frozenset(host.lower() for host in hosts)
         self._uploads, self._requests = Counter[str](), Counter[str]()
+        self._coming = 0
+        """bytes that uploads under way have announced"""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -143,12 +145,13 @@ class Guard:
             return None
         if _from_elsewhere(headers):
             return 403, "Pages of other sites may not use this server.", {}
-        if _length(headers) > self.largest(scope, headers):
+        if length_of(headers) > self.largest(scope, headers):
             return 413, self.too_large(scope, headers), {"Connection": "close"}
         if _full(self._uploads, scope, self._limits.waiting + self._limits.at_once):
             return 503, "Too many uploads at a time. Come back in a minute.", _SOON
-        # Room for what comes, and for one more of the largest: what is made of it.
-        if shutil.disk_usage(self._folder).free < _length(headers) + self._limits.bytes:
+        # Room for what comes, others' too, and for one more of the largest: what is made of it.
+        needed = self._coming + length_of(headers) + self._limits.bytes
+        if shutil.disk_usage(self._folder).free < needed:
             return 507, "The server's disk is full.", {"Connection": "close"}
         return None
 
@@ -167,9 +170,10 @@ class Guard:
         """In which an upload must have come."""
         return self._limits.seconds
 
-    def count(self, scope: Scope, uploads: int) -> None:
-        """So many more are under way."""
+    def count(self, scope: Scope, uploads: int, announced: int) -> None:
+        """So many more are under way, and so many bytes of them."""
         _count(self._uploads, scope, uploads)
+        self._coming += announced
 
 
 class _Body:
@@ -194,18 +198,19 @@ class _Body:
 class _Upload:
     """What receives a body, and ends where it is too large, too slow or of too many parts.
 
-    It holds one of the guard's places until the body has come.
+    It holds one of the guard's places until the body has come; of the API until it is answered, for
+    so long it also holds one at the desk, which would have none left for others.
     """
 
     def __init__(self, guard: Guard, scope: Scope, receive: Receive, headers: Headers) -> None:
         self._guard, self._scope, self._receive, self._headers = guard, scope, receive, headers
         self._ends = asyncio.get_running_loop().time() + guard.seconds
-        self._taken, self._whole = 0, False
+        self._taken, self._come, self._whole = 0, False, False
         self._parts = _Parts(headers, files=1 if of_api(scope) else FILES)
-        guard.count(scope, 1)
+        guard.count(scope, 1, length_of(headers))
 
     async def __call__(self) -> Message:
-        if self._whole:  # what follows says only that the client has gone
+        if self._whole or self._come:  # what follows says only that the client has gone
             return await self._receive()
         left = self._ends - asyncio.get_running_loop().time()
         try:
@@ -218,7 +223,8 @@ class _Upload:
         if self._taken > self._guard.largest(self._scope, self._headers):
             raise HTTPException(413, self._guard.too_large(self._scope, self._headers))
         self._parts.take(body)
-        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+        self._come = not message.get("more_body", False)
+        if self._come and not of_api(self._scope):
             self.end()
         return message
 
@@ -226,7 +232,7 @@ class _Upload:
         """Gives the place back, once."""
         if not self._whole:
             self._whole = True
-            self._guard.count(self._scope, -1)
+            self._guard.count(self._scope, -1, -length_of(self._headers))
 
 
 class _Parts:
@@ -347,7 +353,7 @@ def _asks_health(scope: Scope) -> bool:
     return scope["path"] == _HEALTH and not _posts(scope)
 
 
-def _address(scope: Scope) -> str:
+def address_of(scope: Scope) -> str:
     """Of who asks, without its port; of IPv6 the half that a household or a machine has."""
     host = str((scope.get("client") or ("",))[0])
     try:
@@ -359,7 +365,7 @@ def _address(scope: Scope) -> str:
 
 def _count(places: Counter[str], scope: Scope, number: int) -> None:
     """So many more are taken by who asks."""
-    address = _address(scope)
+    address = address_of(scope)
     places[address] += number
     if not places[address]:
         del places[address]
@@ -367,7 +373,7 @@ def _count(places: Counter[str], scope: Scope, number: int) -> None:
 
 def _full(places: Counter[str], scope: Scope, most: int) -> bool:
     """Whether there is no place, or none for who asks."""
-    return places.total() >= most or places[_address(scope)] >= ceil(_SHARE * most)
+    return places.total() >= most or places[address_of(scope)] >= ceil(_SHARE * most)
 
 
 def _name(host: str) -> str:
@@ -400,6 +406,7 @@ def _from_elsewhere(headers: Headers) -> bool:
     return origin is not None and origin.partition("://")[2] != headers.get("host")
 
 
-def _length(headers: Headers) -> int:
+def length_of(headers: Headers) -> int:
+    """Bytes that a body announces, 0 where it does not tell."""
     stated = headers.get("content-length", "0")
     return int(stated) if stated.isdecimal() else 0

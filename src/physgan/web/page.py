@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import html
 import json
+import logging
 import os
 import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
@@ -35,6 +36,8 @@ from physgan.web.gate import Handler
 from physgan.web.guard import FILES
 from physgan.web.measured import measured, shortcomings
 from physgan.weights.file import WeightsInfo
+
+_log = logging.getLogger("physgan")
 
 WRONG = {
     "deblur-text": "Text is blurred",
@@ -70,6 +73,8 @@ VISITS = 1000
 
 _SESSIONS = 200
 """pages whose last inputs gradio keeps, up to half a megabyte each; nothing depends on them"""
+
+_UNEXPECTED = "something went wrong that should not; the server's log says."
 
 KEPT = 3600
 """seconds that files of a page are kept for at least, once nobody has touched it"""
@@ -500,7 +505,7 @@ def _page(desk: Desk, visits: _Visits, examples: Sequence[Path]) -> gradio.Block
             except Exception:
                 visit.cancel()
                 yield {
-                    told: _sentence("Something went wrong that should not; the server's log says."),
+                    told: _sentence(_UNEXPECTED[0].upper() + _UNEXPECTED[1:]),
                     go: gradio.Button(interactive=True),
                     cancel: gradio.Button(visible=False),
                 }
@@ -703,6 +708,11 @@ async def _restored(
                 faults[number] = _left(ticket.name)
             except PhysganError as error:
                 faults[number] = str(error)
+            except Exception:  # which costs the others nothing
+                _log.exception("restoring '%s'", ticket.name)
+                faults[number] = f"{ticket.name}: {_UNEXPECTED}"
+            if number in faults:  # nobody fetches anything of it
+                await asyncio.to_thread(shutil.rmtree, ticket.folder, ignore_errors=True)
         shares = sum(ticket.share for _, ticket in handed)
         begun = any(ticket.begun for _, ticket in handed)
         finished = len(visit.done) + len(faults)
@@ -726,30 +736,47 @@ def _hand_in(desk: Desk, folder: Path, upload: Path, task: str, strength: float)
     name = safe_name(upload.name)
     own = Path(tempfile.mkdtemp(dir=folder))
     source = own / f"observed{safe_suffix(name)}"
-    try:
-        shutil.copyfile(upload, source)
-    except FileNotFoundError:
-        raise ImageError(
-            f"picture '{name}'",
-            expected="an upload that is still here",
-            got="none",
-            remedy="Choose it again.",
-        ) from None
-    return desk.submit(source, own, task=task, strength=strength, name=name)
+    with _kept_by(name), ExitStack() as otherwise:
+        otherwise.callback(shutil.rmtree, own, ignore_errors=True)
+        try:
+            shutil.copyfile(upload, source)
+        except FileNotFoundError:
+            raise ImageError(
+                f"picture '{name}'",
+                expected="an upload that is still here",
+                got="none",
+                remedy="Choose it again.",
+            ) from None
+        ticket = desk.submit(source, own, task=task, strength=strength, name=name)
+        otherwise.pop_all()
+    return ticket
 
 
 def _shown(ticket: Ticket) -> _Done:
     """A restored picture under its own name, with what the page shows of it."""
-    restored = ticket.future.result()
-    own = restored.parent
+    restored, own = ticket.future.result(), ticket.folder
     (source,) = own.glob("observed*")
-    before, after = own / "before.jpg", own / "after.jpg"
-    size = write_preview(restored, after, longest=PREVIEW)
-    write_preview(source, before, longest=PREVIEW, size=size)
-    source.unlink()
-    folder = own / "result"
-    folder.mkdir()
-    return _Done(ticket.name, restored.rename(folder / ticket.name), before, after)
+    before, after, folder = own / "before.jpg", own / "after.jpg", own / "result"
+    with _kept_by(ticket.name):
+        size = write_preview(restored, after, longest=PREVIEW)
+        write_preview(source, before, longest=PREVIEW, size=size)
+        source.unlink()
+        folder.mkdir()
+        return _Done(ticket.name, restored.rename(folder / ticket.name), before, after)
+
+
+@contextmanager
+def _kept_by(name: str) -> Iterator[None]:
+    """What the server's disk does not keep of one picture is no fault of another."""
+    try:
+        yield
+    except OSError as error:
+        raise ImageError(
+            f"picture '{name}'",
+            expected="room for it on the server's disk",
+            got=error.strerror or type(error).__name__,
+            remedy="Try it again later.",
+        ) from None
 
 
 def _unlike(name: str, used: set[str]) -> str:
@@ -762,14 +789,18 @@ def _unlike(name: str, used: set[str]) -> str:
 
 
 def _zipped(done: Sequence[_Done], folder: Path) -> str | None:
-    """All of several pictures in one file."""
+    """All of several pictures in one file, where there is room for it."""
     if len(done) < 2:
         return None
     path = folder / "restored.zip"
-    # Pictures are compressed already.
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for each in done:
-            archive.write(each.file, each.name)
+    try:
+        # Pictures are compressed already.
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+            for each in done:
+                archive.write(each.file, each.name)
+    except OSError:  # no room; each can be had by itself
+        path.unlink(missing_ok=True)
+        return None
     return str(path)
 
 

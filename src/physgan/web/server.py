@@ -6,6 +6,7 @@ server.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -135,8 +136,10 @@ def serve(
         raise UsageError(
             f"address {host}:{port}",
             expected="one to listen on",
-            got=os.strerror(error.errno) if error.errno else str(error),
-            remedy="Name another: --port 0 takes a free one.",
+            got=error.strerror or str(error),
+            remedy="Name one of this machine: --host 127.0.0.1 is itself."
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+            else "Name another: --port 0 takes a free one.",
         ) from None
     port = listening.getsockname()[1]
     hosts = (*LOOPBACK, *names) if names or host in LOOPBACK else ()

@@ -209,6 +209,30 @@ def test_what_would_end_it_at_once_ends_it_as_ctrl_c_does(
         signal.signal(number, before)
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("", "raise OSError(28, 'No space left')"), "the disk: expected room"),
+        (("", "raise OSError(28, 'No space left', 'a.png')"), "'a.png': expected room"),
+        (("", "raise PermissionError(13, 'Denied', 'x')"), "'x': expected a path that can be"),
+    ],
+    indirect=["command"],
+)
+def test_what_is_wrong_with_a_path_is_one_line(
+    command: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(ARGV) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"physgan: {told}")
+    assert err.count("\n") == 1
+
+
+@obeys("raise OSError(5, 'Input/output error')")
+def test_other_faults_of_the_system_keep_their_traceback(command: str) -> None:
+    with pytest.raises(OSError, match="Input/output"):
+        main(ARGV)
+
+
 @obeys("return {}['no such key']")
 def test_any_other_exception_keeps_its_traceback(command: str) -> None:
     with pytest.raises(KeyError, match="no such key"):

@@ -43,11 +43,12 @@ COMMANDS = {
 }
 
 
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _OF_PATHS = {
     *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR),
-    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOSPC, errno.EDQUOT, errno.EROFS),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS),
 }
-"""What the system says of a path that somebody named, and that no command has told better."""
+"""What the system says of paths that somebody named, where no command has told it better."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,15 +82,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        if error.errno not in _OF_PATHS or error.filename is None:
+        told = _of_a_path(error)
+        if told is None:
             raise
-        print(
-            f"physgan: '{error.filename}': expected a path that can be reached, read or written, "
-            f"got {error.strerror}.",
-            file=sys.stderr,
-        )
+        print(f"physgan: {told}", file=sys.stderr)
         return 1
     return status
+
+
+def _of_a_path(error: OSError) -> str | None:
+    """What is wrong with a path, or with the disk behind it; None where it is something else."""
+    if error.errno in _FULL:  # which may tell no path
+        where = "the disk" if error.filename is None else f"'{error.filename}'"
+        return f"{where}: expected room for what is written, got {error.strerror}."
+    if error.errno in _OF_PATHS and error.filename is not None:
+        wanted = "a path that can be reached, read or written"
+        return f"'{error.filename}': expected {wanted}, got {error.strerror}."
+    return None
 
 
 def _dispatch(argv: list[str]) -> int:

@@ -82,10 +82,10 @@ SEEN = {
         "are made up**.",
     ),
     "dehaze": Seen(
-        "46c53c452804",
-        "Of nine hazy photographs from papers of the field (2026-11-28; they may not be copied "
-        "here) contrast and colour come back in all; skies are deeper than they may have been, and "
-        "a grey one over towers turns reddish in part. Thin haze far away in a bright scene stays.",
+        "620f9120dbb4",
+        "Of nine hazy photographs from papers of the field (2026-11-29; they may not be copied "
+        "here) contrast and colour come back in all; skies are deeper than they may have been, a "
+        "canyon turns purple, and fog over a field blue.",
     ),
     "derain": Seen(
         "91d46458b340",

@@ -147,8 +147,9 @@ def test_the_numbers_are_those_of_the_weights_that_ship(task: str) -> None:
         else:  # of clear pictures there is one number
             assert f"{row['psnr']:.1f} dB" in NUMBERS
         if "text_error" in row:
+            drawn = "drawn pages" in row["set"]  # of which the README has one strength alone
             for name in ("input_text_error", "text_error"):
-                for page in (results, NUMBERS):
+                for page in [results] if drawn else [results, NUMBERS]:
                     assert f"{row[name]:.0%}".replace("%", " %") in page
 
 

@@ -2,10 +2,10 @@
 
 The graph takes `y`, N×C×h×w in [0, 1] and float32, h and w multiples of `multiple_of`, and gives
 `x_hat`, N×C×(scale·h)×(scale·w). Of a `blind_deconvolution` it holds what is learnt: beside `y` it
-takes `kernel`, N×side×side, each summing to one, and where kernels are those of edges `noise`, N,
-its standard deviation in grey; beside `x_hat` it gives `look`, from which that is estimated. Its
-metadata hold the header of the weights and what `RestoreFn` asks for, so that `physgan restore
---weights FILE.onnx` needs nothing else.
+takes `kernel`, N×side×side, each summing to one, and `noise`, N, its standard deviation in grey;
+beside `x_hat` it gives `look` and `second`, what the first and the second look made of `y`, from
+which kernels are estimated. Its metadata hold the header of the weights and what `RestoreFn` asks
+for, so that `physgan restore --weights FILE.onnx` needs nothing else.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from physgan.files import replacing
 from physgan.networks import BlindDeconvolution, RestorationNetwork
 from physgan.types import RestoreFn
 from physgan.weights.file import WeightsInfo, header_of
-from physgan.weights.onnx import KERNEL, RESTORER, describe, open_graph
+from physgan.weights.onnx import INPUTS, KERNEL, OUTPUTS, RESTORER, describe, open_graph
 
 GREATEST = {torch.float32: 1e-3, torch.float16: 1 / 255}
 """by how much a value of the graph may differ from the network's, by the type it computes in"""
@@ -130,11 +130,8 @@ def _exported(graph: nn.Module, network: RestorationNetwork, known: dict[str, An
     shapes: list[dict[int, Any]] = [{0: n, 2: multiple * h, 3: multiple * w}]
     if known is not None:
         side = known["side"]
-        given.append(torch.full((2, side, side), 1 / side**2))
-        shapes.append({0: n})
-        if known["edges"]:
-            given.append(torch.full((2,), 0.01))
-            shapes.append({0: n})
+        given += [torch.full((2, side, side), 1 / side**2), torch.full((2,), 0.01)]
+        shapes += [{0: n}, {0: n}]
     try:
         with _quietly():
             program = torch.onnx.export(
@@ -143,8 +140,8 @@ def _exported(graph: nn.Module, network: RestorationNetwork, known: dict[str, An
                 dynamo=True,
                 opset_version=18,  # what the exporter writes, with nothing converted
                 dynamic_shapes=tuple(shapes),
-                input_names=["y", "kernel", "noise"][: len(given)],
-                output_names=["x_hat", "look"][: 1 if known is None else 2],
+                input_names=INPUTS[: len(given)],
+                output_names=OUTPUTS[: len(given)],
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:

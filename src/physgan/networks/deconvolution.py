@@ -3,8 +3,9 @@
 The first look gives what is legible of the clear picture. One kernel explains all of what was
 observed, so that it follows from there in closed form, by least squares over all pixels, as in Cho
 and Lee, "Fast Motion Deblurring" (2009). It is inverted as far as noise allows, and the second look
-sees what came of that; from what it makes of it the kernel is estimated again, and better. No
-kernel need be known to restore.
+sees what came of that; from what it makes of it the kernel is estimated again, and better. At last
+the picture is moved to where, blurred again, it gives what was observed. No kernel need be known to
+restore.
 """
 
 from __future__ import annotations
@@ -39,8 +40,11 @@ _REGULARISATION = (0.002, 0.02)
 """Of the inverse filters: noise over signal where a difference of neighbours has a gain of 1."""
 _REGULARISATION_OF_NOISE = (500.0, 4000.0)
 """The same per variance of the noise in grey, where that is known and comes to more."""
-AGAIN = 2
-"""Times that a kernel is estimated anew from the second look; 0.17 and 0.05 dB on drawn pages"""
+_TIE, _TIE_OF_EDGES = (0.1, 1e4), (0.3, 3e4)
+"""Of the result to what the second look made of it, see `unexplained`: the least, and per variance
+of the noise in grey. Kernels of edges are less to be relied on."""
+AGAIN = 6
+"""Times that a kernel is estimated anew from the second look (docs/networks.md)."""
 _AGAIN_IN_TRAINING = 1
 """The same where it is learnt what such kernels are worth: each costs a quarter of a step more."""
 
@@ -84,7 +88,8 @@ class BlindDeconvolution(RestorationNetwork):
         self.stem = Conv2d(seen, widths[0], 3, padding=1)
         self.head = Conv2d(widths[0], channels * unshuffle**2, 3, padding=1)
         self.trust = Conv2d(widths[0], channels * unshuffle**2, 3, padding=1)
-        for added in (self.stem, self.head, self.trust):
+        self.doubt = Conv2d(widths[0], channels * unshuffle**2, 3, padding=1)
+        for added in (self.stem, self.head, self.trust, self.doubt):
             zeroed(added)
         self.channels: int = channels
         self.scale: int = 1
@@ -93,6 +98,7 @@ class BlindDeconvolution(RestorationNetwork):
         # Of the second look, and of the first or the inverse filter, whichever reaches further.
         reach = max(self.first.receptive_field // 2, 3 * self.side // 2) + 2 * unshuffle
         reach += REACH if gridless else 0
+        reach += 3 * self.side // 2 + self.side // 2  # of a filter, and of a blur
         self.receptive_field: int | None = self.first.receptive_field + 2 * reach
         self.global_statistics: bool = True
         self.window: int = WINDOW
@@ -117,14 +123,14 @@ class BlindDeconvolution(RestorationNetwork):
             return self.restored(y, *self.blur_of(y))
         look = self.first.look(y)
         if self.edges:
-            return self._second(y, look, *self._of_edges(look, y, clear, places))
-        return self._second(y, look, self._explaining(look, y))
+            return self._last(y, look, *self._of_edges(look, y, clear, places))[0]
+        return self._last(y, look, *self._of_looks(look, y))[0]
 
-    def blur_of(self, y: Tensor) -> tuple[Tensor, Tensor | None]:
+    def blur_of(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """What blurred `y`, from the part of it with the steepest slopes.
 
         Returns:
-            The kernel, N×side×side; and where kernels are those of edges, the noise, N.
+            The kernel, N×side×side, and the noise, N.
 
         Raises:
             ShapeError: as `forward`.
@@ -134,16 +140,15 @@ class BlindDeconvolution(RestorationNetwork):
         if self.edges:
             return blur_by_edges(window.double(), side=self.side)
         with torch.no_grad():
-            return self._explaining(self.first.look(window), window), None
+            return self._of_looks(self.first.look(window), window)
 
-    def looks(
-        self, y: Tensor, kernel: Tensor, noise: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """What `restored` gives, and the first look."""
+    def looks(self, y: Tensor, kernel: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `restored` gives, and what the first and the second look made of `y`."""
         look = self.first.look(y)
-        return self._second(y, look, kernel, noise), look
+        x_hat, second = self._last(y, look, kernel, noise)
+        return x_hat, look, second
 
-    def restored(self, y: Tensor, kernel: Tensor, noise: Tensor | None = None) -> Tensor:
+    def restored(self, y: Tensor, kernel: Tensor, noise: Tensor) -> Tensor:
         """What `forward` gives where this is what blurred `y`, see `blur_of`."""
         return self.looks(y, kernel, noise)[0]
 
@@ -155,18 +160,19 @@ class BlindDeconvolution(RestorationNetwork):
         least = self.multiple_of
         check_images(y, channels=self.channels, minimum=least, multiple_of=least)
 
-    def _explaining(self, look: Tensor, y: Tensor) -> Tensor:
-        """The kernel of what was observed, by what is legible."""
+    def _of_looks(self, look: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """What blurred `y`, by what is legible."""
 
         def second(kernel: Tensor) -> Tensor:
-            return self._second(y, look, kernel)
+            return self._second(y, look, kernel)[0]
 
         if self.training:  # where single precision is as good, and takes half of the time
             kernel = kernel_by_looks(y, look, second, side=self.side, times=_AGAIN_IN_TRAINING)
             # Releases of torch before 2.13 would take weights as they were cast without gradients.
             torch.clear_autocast_cache()
-            return kernel
-        return kernel_by_looks(y.double(), look, second, side=self.side)
+        else:
+            kernel = kernel_by_looks(y.double(), look, second, side=self.side)
+        return kernel, noise_in(y)
 
     def _of_edges(
         self, look: Tensor, y: Tensor, clear: Tensor | None, places: Sequence[float]
@@ -187,11 +193,12 @@ class BlindDeconvolution(RestorationNetwork):
             known = look + share[:, None, None, None] * (clear - look)
             grey = y.mean(dim=1, keepdim=True)
             better = turned(grey, estimated_kernel(known, y, side=self.side), noise_of(grey))
-            return torch.cat([kernel, better]), torch.cat([noise, _noise(grey)])
+            return torch.cat([kernel, better]), torch.cat([noise, noise_in(y)])
 
     def _second(
         self, y: Tensor, look: Tensor, kernel: Tensor, noise: Tensor | None = None
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
+        """What the second look makes of `y`, and how far, pixel by pixel, the kernel holds."""
         with _plainly(y.device):
             inverted = deconvolved(y.detach(), kernel, noise).to(y.dtype)
         first, shuffle = self.first, self.first.unshuffle
@@ -202,21 +209,33 @@ class BlindDeconvolution(RestorationNetwork):
         z = first.stem(F.pixel_unshuffle(sharp * 2 - 1, shuffle))
         z = first.trunk(z + self.stem(F.pixel_unshuffle(seen * 2 - 1, shuffle)))
         sharp = sharp + F.pixel_shuffle(first.head(z), shuffle)
-        trust, mended = (F.pixel_shuffle(last(z), shuffle) for last in (self.trust, self.head))
+        trust, mended, doubt = (
+            F.pixel_shuffle(last(z), shuffle) for last in (self.trust, self.head, self.doubt)
+        )
         x_hat: Tensor = look + trust * (sharp - look) + mended
         if self.gridless:
-            x_hat = without_grid(x_hat)
-        return x_hat if self.training else x_hat.clamp(0, 1)
+            x_hat, doubt = without_grid(x_hat), without_grid(doubt)
+        return x_hat, 1 - doubt
+
+    def _last(
+        self, y: Tensor, look: Tensor, kernel: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What explains `y` near to the second look, and that."""
+        second, holds = self._second(y, look, kernel, noise if self.edges else None)
+        tie = _TIE_OF_EDGES if self.edges else _TIE
+        rest = unexplained(second, y, kernel, noise, tie=tie).to(y.dtype)
+        x_hat = second + holds * rest
+        return x_hat if self.training else x_hat.clamp(0, 1), second
 
 
 class _Conditioned(RestorationNetwork):
     """The restorer of a picture whose blur is known, for the whole of it or any part."""
 
-    def __init__(self, network: BlindDeconvolution, kernel: Tensor, noise: Tensor | None) -> None:
+    def __init__(self, network: BlindDeconvolution, kernel: Tensor, noise: Tensor) -> None:
         super().__init__()
         self.network = network
         self.kernel: Tensor
-        self.noise: Tensor | None
+        self.noise: Tensor
         self.register_buffer("kernel", kernel, persistent=False)
         self.register_buffer("noise", noise, persistent=False)
         self.channels, self.scale = network.channels, network.scale
@@ -225,8 +244,7 @@ class _Conditioned(RestorationNetwork):
 
     def forward(self, y: Tensor) -> Tensor:
         n = y.shape[0]
-        noise = None if self.noise is None else self.noise.expand(n)
-        return self.network.restored(y, self.kernel.expand(n, -1, -1), noise)
+        return self.network.restored(y, self.kernel.expand(n, -1, -1), self.noise.expand(n))
 
 
 def kernel_by_looks(
@@ -272,7 +290,7 @@ def blur_by_edges(y: Tensor, *, side: int) -> tuple[Tensor, Tensor]:
     """
     with _plainly(y.device):
         y = y.detach().to(torch.promote_types(y.dtype, torch.float32))
-        noise = _noise(y.mean(dim=1, keepdim=True))
+        noise = noise_in(y)
         if len(y) and y.shape[2] * y.shape[3] >= _ENOUGH:
             return strong_edges_kernel(y, side=side), noise
         return no_blur(y, side=side), noise
@@ -285,8 +303,9 @@ def no_blur(y: Tensor, *, side: int) -> Tensor:
     return kernel
 
 
-def _noise(grey: Tensor) -> Tensor:
-    return noise_of(grey).flatten().float()
+def noise_in(y: Tensor) -> Tensor:
+    """The standard deviation of the noise of pictures in grey, N, float32; see `noise_of`."""
+    return noise_of(y.detach().mean(dim=1, keepdim=True)).flatten().float()
 
 
 def deconvolved(y: Tensor, kernel: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -303,21 +322,72 @@ def deconvolved(y: Tensor, kernel: Tensor, noise: Tensor | None = None) -> Tenso
     Returns:
         N×(2·C)×h×w in [-0.5, 1.5], in at least float32.
     """
-    n, _, height, width = y.shape
-    side = kernel.shape[-1]
-    reach = 3 * side // 2
-    y = y if y.dtype == torch.float64 else y.float()
-    filters = _inverse_filters(kernel, noise, reach).to(y.dtype)
+    reach = 3 * kernel.shape[-1] // 2
+    filters = _inverse_filters(kernel, noise, reach)
+    return _filtered(y, filters, reach).clamp(-0.5, 1.5)
+
+
+def unexplained(
+    x: Tensor, y: Tensor, kernel: Tensor, noise: Tensor, *, tie: tuple[float, float]
+) -> Tensor:
+    """By how much to move `x` for its blur to give `y`, where noise lets that be told.
+
+    The move d has about the least |kernel * (x + d) - y|² + p |d|²: its filter reaches three sides
+    of the kernel far, and what is left unexplained counts by the square of the kernel's share that
+    lies inside of the picture, since nobody knows what is beyond. Differentiable by `x`.
+
+    Args:
+        x: N×C×h×w, an estimate of the clear pictures.
+        y: the same, what was observed.
+        kernel: N×k×k, k odd, summing to one.
+        noise: N, its standard deviation in grey.
+        tie: p, as the least that it may be, and per variance of the noise.
+
+    Returns:
+        N×C×h×w, in at least float32.
+    """
+    with torch.autocast(y.device.type, enabled=False):
+        with torch.no_grad():
+            reach = 3 * kernel.shape[-1] // 2
+            price = (tie[1] * noise.float().square()).clamp_min(tie[0])
+            filters = _regularised(kernel, price[:, None, None, None], reach)
+            inside = _inside(kernel, y).square()
+        rest = y - _filtered(x, kernel[:, None], kernel.shape[-1] // 2)
+        return _filtered(rest * inside, filters, reach)
+
+
+def _inside(kernel: Tensor, y: Tensor) -> Tensor:
+    """The share of a kernel that lies inside of the picture, around each pixel: N×1×h×w."""
+    reach, (height, width) = kernel.shape[-1] // 2, y.shape[2:]
+    size = [height + 2 * reach, width + 2 * reach]
+    rows, columns = size if seen_through() else map(fast_length, size)
+    kernel = kernel.to(torch.promote_types(y.dtype, torch.float32))
+    there = _filled(torch.ones_like(kernel[:1, :1, :1]).expand(1, height, width), rows, columns)
+    spectrum = spectrum_of(there) * spectrum_of(_filled(kernel, rows, columns))
+    return back(spectrum, (rows, columns))[:, None, reach:, reach:][..., :height, :width]
+
+
+def _filtered(u: Tensor, filters: Tensor, reach: int) -> Tensor:
+    """Pictures, mirrored at their border, through each of their filters, side by side.
+
+    Args:
+        u: N×C×h×w.
+        filters: N×F×(2·reach+1)×(2·reach+1).
+        reach: of the filters, pixels.
+
+    Returns:
+        N×(F·C)×h×w, in at least float32.
+    """
+    height, width = u.shape[2:]
+    u = u if u.dtype == torch.float64 else u.float()
     # What wraps around falls before the part that is taken, whatever the room: transforms are
     # quick at few lengths.
     size = [height + 2 * reach, width + 2 * reach]
     rows, columns = size if seen_through() else map(fast_length, size)
-    spectrum = spectrum_of(_filled(mirrored(y, reach), rows, columns)[:, None])
-    inverted = back(
-        spectrum * spectrum_of(_filled(filters, rows, columns)[:, :, None]), (rows, columns)
-    )
-    inverted = inverted[..., 2 * reach :, 2 * reach :][..., :height, :width]
-    result: Tensor = inverted.reshape(n, -1, height, width).clamp(-0.5, 1.5)
+    spectrum = spectrum_of(_filled(mirrored(u, reach), rows, columns)[:, None])
+    through = spectrum_of(_filled(filters.to(u.dtype), rows, columns)[:, :, None])
+    found = back(spectrum * through, (rows, columns))
+    result: Tensor = found[..., 2 * reach :, 2 * reach :][..., :height, :width].flatten(1, 2)
     return result
 
 
@@ -328,26 +398,34 @@ def _filled(u: Tensor, rows: int, columns: int) -> Tensor:
 
 def _inverse_filters(kernel: Tensor, noise: Tensor | None, reach: int) -> Tensor:
     """N×2×(2·reach+1)×(2·reach+1), each summing to one."""
-    side, taps = kernel.shape[-1], 2 * reach + 1
-    size = 2 * taps  # that what wraps around is faint
-    gain = spectrum_of(F.pad(kernel.float(), (0, size - side, 0, size - side))[:, None])
-    at = torch.arange(size, device=kernel.device)
-    wave = 2 - 2 * torch.cos(2 * math.pi / size * at)
-    slope = (wave[:, None] + wave)[:, : gain.shape[-1]]
-    price = _numbers(_REGULARISATION, gain.real)
+    price = _numbers(_REGULARISATION, kernel.float())
     if noise is not None:
         of_noise = _numbers(_REGULARISATION_OF_NOISE, price)
         price = torch.maximum(price, of_noise * noise.float().square()[:, None])
-    price = price[..., None, None] * slope
+    at = torch.arange(4 * reach + 2, device=kernel.device)
+    wave = 2 - 2 * torch.cos(2 * math.pi / (4 * reach + 2) * at)
+    inverse = _regularised(kernel, price[..., None, None] * (wave[:, None] + wave), reach)
+    summing: Tensor = inverse / inverse.sum(dim=(-2, -1), keepdim=True)
+    return summing
+
+
+def _regularised(kernel: Tensor, price: Tensor, reach: int) -> Tensor:
+    """N×F×(2·reach+1)×(2·reach+1): the least squares' inverses of kernels, at prices N×F×p×q.
+
+    Prices are of every frequency, p and q being twice the side of the result, or 1.
+    """
+    side, taps = kernel.shape[-1], 2 * reach + 1
+    size = 2 * taps  # that what wraps around is faint
+    gain = spectrum_of(F.pad(kernel.float(), (0, size - side, 0, size - side))[:, None])
     power = gain.real.square() + gain.imag.square()
-    inverse = back(gain.conj() / (power + price), (size, size))
+    inverse = back(gain.conj() / (power + price[..., : gain.shape[-1]]), (size, size))
     # The corner of the kernel stands in the corner: its middle is half a side further on.
     inverse = inverse.roll((reach + side // 2,) * 2, (-2, -1))[..., :taps, :taps]
     # One in the middle half; in the outer quarters half a cosine.
-    fade = (1 - torch.cos(2 * math.pi / (taps + 1) * (at[:taps] + 1))).clamp(max=1)
-    inverse = inverse * fade[:, None] * fade
-    summing: Tensor = inverse / inverse.sum(dim=(-2, -1), keepdim=True)
-    return summing
+    at = torch.arange(taps, device=kernel.device)
+    fade = (1 - torch.cos(2 * math.pi / (taps + 1) * (at + 1))).clamp(max=1)
+    faded: Tensor = inverse * fade[:, None] * fade
+    return faded
 
 
 def _numbers(values: Sequence[float], like: Tensor) -> Tensor:

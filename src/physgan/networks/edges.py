@@ -23,7 +23,7 @@ from physgan.resize import bicubic
 
 _SIZES = tuple(map(Fraction, ("1/4", "5/14", "1/2", "5/7", "1")))
 """of the picture; near half an octave from one to the next"""
-_TURNS, _TURNS_AT_LAST = 8, 3
+_TURNS, _TURNS_AT_LAST = 6, 2
 """Of edges and kernel at each size, and at the full one, where they take half of the time and bring
 the least."""
 _PRICE, _PRICE_OF_NOISE = 1.4e-3, 3.0
@@ -31,7 +31,7 @@ _PRICE, _PRICE_OF_NOISE = 1.4e-3, 3.0
 noise, or noise is taken for edges."""
 _GROWTH = 3.0
 """Of the penalty that binds picture and counted slopes, from twice the price on."""
-_STEPS = 16
+_STEPS = 12
 """of that growth"""
 _RIDGE, _RIDGE_OF_NOISE = 0.01, 900.0
 """See `estimated_kernel`; the second is per variance of the noise, and the greater counts."""

@@ -12,7 +12,7 @@ from physgan.networks.ways import seen_through
 
 RIDGE = 3e-3
 """Of the least squares, as a share of what stands on the diagonal."""
-_STEPS, _STEPS_FROM_NEAR = 20, 8
+_STEPS, _STEPS_FROM_NEAR = 20, 5
 """of conjugate gradients"""
 
 

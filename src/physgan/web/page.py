@@ -773,7 +773,7 @@ def _kept_by(name: str) -> Iterator[None]:
     except OSError as error:
         raise ImageError(
             f"picture '{name}'",
-            expected="room for it on the server's disk",
+            expected="the server's disk to take it",
             got=error.strerror or type(error).__name__,
             remedy="Try it again later.",
         ) from None

@@ -376,4 +376,6 @@ def _check_state(
             f"the tensors of {Path(path)}",
             expected="exactly those of the network that its header names",
             got=", ".join(sorted(wrong)[:5]) + more,
+            remedy="Weights of another release may lack parts, or have others: use that release, "
+            "or train them anew.",
         )

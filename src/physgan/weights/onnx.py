@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from physgan.errors import ShapeError, UsageError, WeightsError, install
-from physgan.networks.deconvolution import blur_by_edges, kernel_by_looks, no_blur
+from physgan.networks.deconvolution import blur_by_edges, kernel_by_looks, no_blur, noise_in
 from physgan.networks.window import WINDOW, steepest
 from physgan.types import RestoreFn
 from physgan.weights.file import WeightsInfo, info_of
@@ -20,6 +20,8 @@ RESTORER = "restorer"
 """name of what `describe` tells, in the metadata of a graph"""
 KERNEL = "kernel"
 """name, beside that, of the side of the kernels that a graph is given, and of their estimation"""
+INPUTS, OUTPUTS = ["y", "kernel", "noise"], ["x_hat", "look", "second"]
+"""names of what a graph takes and gives; of one that is given no kernels the first alone"""
 _TOLD: Mapping[str, tuple[type, ...]] = {
     "channels": (int,),
     "scale": (int,),
@@ -102,6 +104,7 @@ class OnnxRestorer:
         self.global_statistics: bool = told["global_statistics"]
         self.kernel: Mapping[str, Any] | None = told.get(KERNEL)
         """of what `side` kernels are that the graph is to be given, whether by `edges`; or None"""
+        _require_ends(self._session, self.kernel is not None, path)
         self.info: WeightsInfo = info_of(metadata, where=f"the metadata of {path}")
         """the header of the weights that it was exported from"""
 
@@ -115,7 +118,7 @@ class OnnxRestorer:
         """
         return self.run(y)[0]
 
-    def run(self, y: Tensor, **more: Tensor | None) -> list[Tensor]:
+    def run(self, y: Tensor, **more: Tensor) -> list[Tensor]:
         """All that the graph makes of `y` and what else it takes; faults as above."""
         if (
             y.ndim != 4
@@ -130,7 +133,6 @@ class OnnxRestorer:
         arrays = {
             name: tensor.detach().float().cpu().contiguous().numpy()
             for name, tensor in {"y": y, **more}.items()
-            if tensor is not None
         }
         try:
             found = self._session.run(None, arrays)
@@ -149,13 +151,11 @@ class OnnxDeconvolution:
 
     Args:
         graph: one that is given kernels.
-        blur: of everything that is restored, 1×side×side, and the noise where the graph takes it;
-            None: each picture's own.
+        blur: of everything that is restored, 1×side×side, and the noise, 1; None: each picture's
+            own.
     """
 
-    def __init__(
-        self, graph: OnnxRestorer, blur: tuple[Tensor, Tensor | None] | None = None
-    ) -> None:
+    def __init__(self, graph: OnnxRestorer, blur: tuple[Tensor, Tensor] | None = None) -> None:
         self._graph, self._blur = graph, blur
         self.channels, self.scale, self.multiple_of = graph.channels, graph.scale, graph.multiple_of
         self.receptive_field = graph.receptive_field
@@ -166,25 +166,26 @@ class OnnxDeconvolution:
     def __call__(self, y: Tensor) -> Tensor:
         """As `OnnxRestorer`."""
         n, (kernel, noise) = y.shape[0], self._blur or self._of(y)
-        noise = None if noise is None else noise.expand(n)
-        return self._graph.run(y, kernel=kernel.expand(n, -1, -1), noise=noise)[0]
+        return self._graph.run(y, kernel=kernel.expand(n, -1, -1), noise=noise.expand(n))[0]
 
     def conditioned(self, y: Tensor) -> RestoreFn:
         """The restorer of `y` and its parts; this one where it knows a blur already."""
         return self if self._blur else OnnxDeconvolution(self._graph, self._of(y))
 
-    def _of(self, y: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _of(self, y: Tensor) -> tuple[Tensor, Tensor]:
         assert self._graph.kernel is not None
         side = self._graph.kernel["side"]
         window = steepest(y, self.window)
         if self._graph.kernel["edges"]:
             return blur_by_edges(window.double(), side=side)
+        noise = noise_in(window)
 
-        def second(kernel: Tensor) -> Tensor:
-            return self._graph.run(window, kernel=kernel)[0]
+        def looks(kernel: Tensor) -> list[Tensor]:
+            return self._graph.run(window, kernel=kernel, noise=noise)
 
-        look = self._graph.run(window, kernel=no_blur(window, side=side))[1]
-        return kernel_by_looks(window.double(), look, second, side=side), None
+        look = looks(no_blur(window, side=side))[1]
+        kernel = kernel_by_looks(window.double(), look, lambda k: looks(k)[2], side=side)
+        return kernel, noise
 
 
 def _restorer(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
@@ -207,6 +208,19 @@ def _restorer(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
             remedy="Export the weights again.",
         )
     return dict(told)
+
+
+def _require_ends(session: Any, given_kernels: bool, path: Path) -> None:
+    """Raises unless a graph takes and gives what graphs of this release do."""
+    takes = [each.name for each in session.get_inputs()]
+    gives = [each.name for each in session.get_outputs()]
+    if takes != INPUTS[: 3 if given_kernels else 1] or gives != OUTPUTS[: len(takes)]:
+        raise WeightsError(
+            f"graph '{path}'",
+            expected="one that this release of physgan exported",
+            got=f"one from {', '.join(takes)} to {', '.join(gives)}",
+            remedy="Export the weights again.",
+        )
 
 
 def _provider(onnxruntime: Any, device: str) -> tuple[str, dict[str, int]]:
